@@ -1,0 +1,5 @@
+//! callboard: a service registry and the load-balancing proxy in front of it, in one binary.
+
+pub mod instance;
+pub mod names;
+pub mod units;
