@@ -2,4 +2,5 @@
 
 pub mod instance;
 pub mod names;
+pub mod registry;
 pub mod units;

@@ -1,0 +1,208 @@
+//! The registry: who is signed in.
+//!
+//! Every change goes through one writer, in order: command → validated against the state → `Event`
+//! → store → state → published [`Snapshot`] → observer → answer. Reads and
+//! heartbeats never meet the writer.
+//!
+//! Architecture invariant: nothing in here knows of probes, requests or sockets, and no function
+//! below [`Registry`] and its writer reads a clock.
+
+pub mod command;
+pub mod event;
+pub mod expiry;
+#[cfg(test)]
+mod fixtures;
+pub mod lease;
+mod pulse;
+mod rules;
+pub mod snapshot;
+pub mod state;
+pub mod store;
+pub mod watch;
+mod writer;
+
+use std::fmt;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+
+use crate::names::{InstanceId, ServiceName};
+use command::{Applied, Command, Refusal};
+use event::Actor;
+use pulse::Pulse;
+use snapshot::{Revision, Snapshot};
+use store::{Store, StoreError};
+use watch::Published;
+use writer::{Request, Submission, Writer};
+
+pub use rules::Rules;
+
+/// Told of every published snapshot, in order, before the change is acknowledged.
+pub trait Observer: Send + Sync + 'static {
+    /// `snapshot` is now the membership; only `changed` services differ from the one before. Called
+    /// on the writer's thread, which does nothing else meanwhile: be quick, and never wait for the
+    /// registry ([`Registry::touch`] does not wait).
+    fn published(&self, snapshot: &Snapshot, changed: &[ServiceName]);
+}
+
+/// The handle to the registry. Cheap to clone.
+///
+/// The writer's thread ends after the last handle is dropped. It owns the observer, so an observer
+/// that is to outlive its handles must not hold one of them itself.
+#[derive(Clone)]
+pub struct Registry {
+    published: Arc<Published>,
+    rules: Arc<ArcSwap<Rules>>,
+    requests: mpsc::Sender<Request>,
+}
+
+impl Registry {
+    /// Starts the writer over what `store` remembers, once `observer` has seen it.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the writer's thread cannot be started.
+    pub fn start(
+        store: Box<dyn Store>,
+        rules: Rules,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Self, StoreError> {
+        let rules = Arc::new(ArcSwap::from_pointee(rules));
+        let writer = Writer::new(
+            store,
+            rules.clone(),
+            observer,
+            Instant::now(),
+            first_revision(),
+        )?;
+        let published = writer.published();
+        let (requests, received) = mpsc::channel();
+        let threads = Pulse::start().and_then(|pulse| {
+            std::thread::Builder::new()
+                .name("registry".to_owned())
+                .spawn(move || writer.run(&received, &pulse))
+        });
+        threads.map_err(|error| {
+            StoreError(format!(
+                "the threads that change the registry cannot be started: {error}"
+            ))
+        })?;
+        Ok(Self {
+            published,
+            rules,
+            requests,
+        })
+    }
+
+    /// The rules registrations must keep now.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// Puts new rules in force for later registrations.
+    pub fn set_rules(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
+    }
+
+    /// The published membership.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.snapshot().load_full()
+    }
+
+    /// Carries out one command; answers when the result is stored, published and observed. A
+    /// command is carried out even if the caller stops waiting.
+    ///
+    /// # Errors
+    /// Any [`Refusal`]; nothing has changed then.
+    pub async fn submit(&self, command: Command, actor: Actor) -> Result<Applied, Refusal> {
+        let mut results = self.submit_all(vec![command], actor).await;
+        results.pop().unwrap_or_else(|| Err(writer_is_gone()))
+    }
+
+    /// Carries out several commands as one change; each has its own result, in order.
+    pub async fn submit_all(
+        &self,
+        commands: Vec<Command>,
+        actor: Actor,
+    ) -> Vec<Result<Applied, Refusal>> {
+        let count = commands.len();
+        let (answer, answered) = oneshot::channel();
+        // Fails only when the writer is gone, and with it the other end of `answered`.
+        let _ = self.requests.send(Request::Commands(Submission {
+            commands,
+            actor,
+            answer,
+        }));
+        match answered.await {
+            Ok(results) => results,
+            Err(_) => (0..count).map(|_| Err(writer_is_gone())).collect(),
+        }
+    }
+
+    /// Renews a lease: no lock, no snapshot, no disk. Answers with the lease's length, `None` for a
+    /// static member.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] when the instance has to register again, because it is not here or
+    /// its lease has run out; [`Refusal::Fenced`] when a later life of it has registered.
+    pub fn renew(
+        &self,
+        service: &str,
+        id: &str,
+        generation: Option<u64>,
+        now: Instant,
+    ) -> Result<Option<Duration>, Refusal> {
+        let not_found = || Refusal::NotFound {
+            service: service.to_owned(),
+            id: id.to_owned(),
+        };
+        let snapshot = self.published.snapshot().load();
+        let member = snapshot.member(service, id).ok_or_else(not_found)?;
+        member.fence(generation)?;
+        match &member.lease {
+            None => Ok(None),
+            Some(lease) if lease.renew(now) => Ok(Some(lease.ttl())),
+            Some(_) => Err(not_found()),
+        }
+    }
+
+    /// Says that what observers know of an instance changed (its availability), so that its index
+    /// moves on and its watchers wake. Never waits.
+    pub fn touch(&self, service: &ServiceName, id: &InstanceId) {
+        // Without a writer there is nothing left to move on.
+        let _ = self
+            .requests
+            .send(Request::Touch(service.clone(), id.clone()));
+    }
+
+    /// Follows the revision of one service, or of all with `None`.
+    pub fn follow(&self, service: Option<&ServiceName>) -> watch::Follower {
+        self.published.follow(service)
+    }
+
+    /// The revision `service` was last changed at; for one nobody has registered, never less than
+    /// it would have been given before.
+    pub fn revision_of(&self, service: &str) -> Revision {
+        self.published.snapshot().load().revision_of(service)
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("revision", &self.published.snapshot().load().revision)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where revisions start: at the time, in milliseconds. A store that forgets would otherwise start
+/// over at 1, and whoever waits for an index beyond that, kept from before a restart, would wait long.
+fn first_revision() -> Revision {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Revision(since_epoch.map_or(1, |time| time.as_millis() as u64))
+}
+
+fn writer_is_gone() -> Refusal {
+    Refusal::Unavailable("the thread that changes it has ended; restart callboard".to_owned())
+}

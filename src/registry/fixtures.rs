@@ -1,0 +1,40 @@
+//! What the registry's tests register, and as whom.
+
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use crate::instance::check::CheckOverride;
+use crate::instance::{Instance, Scheme};
+
+use super::rules::Rules;
+
+pub(super) const TTL: Duration = Duration::from_secs(10);
+
+/// Leases of 10 ms to 1 h, for everybody.
+pub(super) fn rules() -> Rules {
+    Rules {
+        ttl: TTL,
+        min_ttl: Duration::from_millis(10),
+        max_ttl: Duration::from_secs(3_600),
+        allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+    }
+}
+
+/// An instance with a lease of [`TTL`].
+pub(super) fn instance(service: &str, id: &str) -> Instance {
+    Instance {
+        service: service.parse().unwrap(),
+        id: id.parse().unwrap(),
+        address: IpAddr::from([10, 0, 0, 1]),
+        port: NonZeroU16::new(8080).unwrap(),
+        scheme: Scheme::Http,
+        weight: 1,
+        zone: None,
+        tags: ["v1".to_owned()].into(),
+        metadata: [("build".to_owned(), "7".to_owned())].into(),
+        ttl: Some(TTL),
+        check: CheckOverride::default(),
+        generation: None,
+    }
+}

@@ -1,0 +1,302 @@
+//! The one thread that changes the membership.
+//!
+//! It blocks on its channel and takes whatever waits there as one batch (*group commit*, DeWitt et
+//! al. 1984): the commands are applied in order to a working copy, their events are stored in one
+//! append, and one snapshot is published for all. While the disk syncs one batch the next one
+//! gathers, so the cost of a sync is shared by as many callers as are waiting for it, and a lone
+//! caller never waits for company.
+//!
+//! If the store refuses, the working copy is dropped and with it everything the batch changed. No
+//! caller was told anything yet.
+//!
+//! Between batches the thread sleeps until the next lease may run out, and expires all that are due
+//! as one batch of its own. Commands go first: a registration that waits in the channel when its
+//! lease runs out is in time.
+//!
+//! The thread ends when the last handle is dropped. Nobody joins it: a drop may happen on an async
+//! thread, which must not wait for a disk, and whatever was acknowledged is already stored.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use tokio::sync::oneshot;
+
+use crate::names::{InstanceId, ServiceName};
+
+use super::Observer;
+use super::command::{Applied, Command, Refusal};
+use super::event::{Actor, Event};
+use super::expiry::Expiry;
+use super::pulse::Pulse;
+use super::rules::Rules;
+use super::snapshot::Revision;
+use super::state::{Context, State};
+use super::store::{Store, StoreError};
+use super::watch::Published;
+
+/// A batch takes no more than this many requests from the channel, so that under any load the
+/// first of them is answered and expiry gets its turn.
+const MAX_BATCH: usize = 4_096;
+
+/// How long leases that ended while the store refused run on before the next try.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What callers send to the writer.
+#[derive(Debug)]
+pub(super) enum Request {
+    Commands(Submission),
+    Touch(ServiceName, InstanceId),
+}
+
+/// Commands of one caller and where to answer them.
+#[derive(Debug)]
+pub(super) struct Submission {
+    pub(super) commands: Vec<Command>,
+    pub(super) actor: Actor,
+    /// A caller that no longer waits does not take its commands back.
+    pub(super) answer: oneshot::Sender<Results>,
+}
+
+/// One result for each command, in order.
+pub(super) type Results = Vec<Result<Applied, Refusal>>;
+
+pub(super) struct Writer {
+    store: Box<dyn Store>,
+    state: State,
+    expiry: Expiry,
+    rules: Arc<ArcSwap<Rules>>,
+    published: Arc<Published>,
+    observer: Arc<dyn Observer>,
+    /// What changed in publications the observer failed on; told again with the next.
+    unobserved: BTreeSet<ServiceName>,
+}
+
+impl Writer {
+    /// Rebuilds the membership from the store and shows it to the observer.
+    pub(super) fn new(
+        mut store: Box<dyn Store>,
+        rules: Arc<ArcSwap<Rules>>,
+        observer: Arc<dyn Observer>,
+        now: Instant,
+        first: Revision,
+    ) -> Result<Self, StoreError> {
+        let state = State::replay(&store.replay()?, now, first);
+        let mut writer = Self {
+            store,
+            published: Arc::new(Published::new(state.snapshot().clone())),
+            state,
+            expiry: Expiry::default(),
+            rules,
+            observer,
+            unobserved: BTreeSet::new(),
+        };
+        writer.settle_leases(now);
+        writer.publish();
+        Ok(writer)
+    }
+
+    pub(super) fn published(&self) -> Arc<Published> {
+        self.published.clone()
+    }
+
+    /// Works until every sender of `requests` is gone.
+    pub(super) fn run(mut self, requests: &Receiver<Request>, pulse: &Pulse) {
+        while let Ok(first) = self.next_request(requests) {
+            if let Some(first) = first {
+                let waiting = requests.try_iter().take(MAX_BATCH - 1);
+                self.carry_out(std::iter::once(first).chain(waiting), Instant::now());
+            }
+            let now = Instant::now();
+            self.forgive(pulse.stood_still(now));
+            self.expire_due(now);
+        }
+    }
+
+    /// Waits for the next request; `None` when a lease may have run out before one came.
+    fn next_request(&self, requests: &Receiver<Request>) -> Result<Option<Request>, RecvError> {
+        let Some(due) = self.expiry.next() else {
+            return requests.recv().map(Some);
+        };
+        match requests.recv_timeout(due.saturating_duration_since(Instant::now())) {
+            Ok(request) => Ok(Some(request)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(RecvError),
+        }
+    }
+
+    /// Lets all leases run longer by the time the process `stood_still`.
+    fn forgive(&mut self, stood_still: Duration) {
+        if stood_still.is_zero() {
+            return;
+        }
+        log::warn!(
+            "the process stood still for {stood_still:.1?}; all leases run that much longer"
+        );
+        let services = self.state.snapshot().services.values();
+        for member in services.flat_map(|members| members.instances.values()) {
+            if let Some(lease) = &member.lease {
+                lease.extend(stood_still);
+            }
+        }
+    }
+
+    /// Stores, publishes and answers one batch.
+    fn carry_out(&mut self, batch: impl Iterator<Item = Request>, now: Instant) {
+        let mut submissions = Vec::new();
+        let mut touched = BTreeSet::new();
+        for request in batch {
+            match request {
+                Request::Commands(submission) => submissions.push(submission),
+                Request::Touch(service, id) => {
+                    touched.insert((service, id));
+                }
+            }
+        }
+        let results = self.commit(&submissions, now);
+        self.state.touch(&touched);
+        self.publish();
+        for (submission, results) in submissions.into_iter().zip(results) {
+            // An error only says that the caller no longer waits.
+            let _ = submission.answer.send(results);
+        }
+    }
+
+    fn commit(&mut self, submissions: &[Submission], now: Instant) -> Vec<Results> {
+        let rules = self.rules.load_full();
+        let at = SystemTime::now();
+        let context = |actor| Context {
+            rules: &rules,
+            actor,
+            now,
+            at,
+        };
+        let mut draft = self.state.clone();
+        let mut events = Vec::new();
+        let results = for_each_command(submissions, |command, actor| {
+            let (applied, event) = draft.apply(command, context(actor))?;
+            events.extend(event);
+            Ok(applied)
+        });
+        let results = match self.keep(&events) {
+            Ok(()) => {
+                self.state = draft;
+                results
+            }
+            // What one command came to may have rested on another's change. So each is weighed
+            // again on its own: what changes nothing (a registration repeated) is still right, and
+            // what does is refused.
+            Err(StoreError(reason)) => for_each_command(submissions, |command, actor| {
+                let mut alone = self.state.clone();
+                match alone.apply(command, context(actor))? {
+                    (applied, None) => {
+                        self.state = alone;
+                        Ok(applied)
+                    }
+                    (_, Some(_)) => Err(Refusal::Unavailable(reason.clone())),
+                }
+            }),
+        };
+        // Leases run from here, so that a slow disk takes nothing off them.
+        self.settle_leases(Instant::now());
+        results
+    }
+
+    /// Ends and removes everyone whose lease has run out.
+    fn expire_due(&mut self, now: Instant) {
+        let at = SystemTime::now();
+        let mut draft = self.state.clone();
+        let (mut events, mut ended) = (Vec::new(), Vec::new());
+        for holder in self.expiry.due(now) {
+            if !self.state.holds(&holder) {
+                continue;
+            }
+            // From here on heartbeats are told to register again; before, they keep the lease.
+            if !holder.lease.expire(now) {
+                self.expiry.watch(&holder);
+                continue;
+            }
+            events.extend(draft.expire(&holder, at));
+            ended.push(holder);
+        }
+        match self.keep(&events) {
+            Ok(()) => {
+                self.state = draft;
+                self.publish();
+            }
+            Err(_) => {
+                for holder in ended {
+                    holder.lease.revive(now + RETRY);
+                    self.expiry.watch(&holder);
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.store.append(events).inspect_err(|error| {
+            log::error!("the store refused {} changes: {error}", events.len());
+        })
+    }
+
+    fn settle_leases(&mut self, now: Instant) {
+        for lease in self.state.take_renewed() {
+            lease.renew(now);
+        }
+        for holder in self.state.take_granted() {
+            holder.lease.renew(now);
+            self.expiry.watch(&holder);
+        }
+    }
+
+    fn publish(&mut self) {
+        let changed = self.state.take_changed();
+        if changed.is_empty() {
+            return;
+        }
+        let snapshot = Arc::new(self.state.snapshot().clone());
+        self.unobserved.extend(changed.iter().cloned());
+        let told: Vec<ServiceName> = self.unobserved.iter().cloned().collect();
+        // A registry that stopped changing because an observer has a fault would send traffic to
+        // the dead, and one that took the process down would do so again at each restart, from the
+        // same store. So the change stands, and the observer is shown the same services again with
+        // the next one. It gets whole snapshots, so catching up is nothing special to it.
+        let observed = catch_unwind(AssertUnwindSafe(|| {
+            self.observer.published(&snapshot, &told);
+        }));
+        match observed {
+            Ok(()) => self.unobserved.clear(),
+            Err(_) => log::error!(
+                "an observer of the registry panicked at index {}; requests go by what it knew before",
+                snapshot.revision
+            ),
+        }
+        // Only now, so that whoever reads the snapshot finds an observer that knows all of it.
+        self.published.snapshot().store(snapshot);
+        self.published.wake(&changed);
+    }
+}
+
+fn for_each_command<'s>(
+    submissions: &'s [Submission],
+    mut carry_out: impl FnMut(&'s Command, &'s Actor) -> Result<Applied, Refusal>,
+) -> Vec<Results> {
+    submissions
+        .iter()
+        .map(|submission| {
+            let commands = submission.commands.iter();
+            commands
+                .map(|command| carry_out(command, &submission.actor))
+                .collect()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! The real thread, with real time. Nothing sleeps to let something happen: each test waits for the
+//! condition itself.
+
+mod changes;
+mod failures;
+mod leases;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+use super::*;
+use crate::instance::Instance;
+use crate::registry::event::Change;
+use crate::registry::fixtures::{TTL, instance, rules};
+use crate::registry::lease::Lease;
+use crate::registry::snapshot::{Revision, Snapshot};
+use crate::registry::store::memory::MemoryStore;
+use crate::registry::{Registry, Rules};
+
+const PEER: Actor = Actor::Peer(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+/// A store whose events a test can see and which refuses on demand.
+#[derive(Clone, Default)]
+struct Shelf(Arc<ShelfState>);
+
+#[derive(Default)]
+struct ShelfState {
+    events: Mutex<Vec<Event>>,
+    appends: AtomicU64,
+    refuses: AtomicBool,
+    panics: AtomicBool,
+}
+
+impl Shelf {
+    fn refuse(&self, refuses: bool) {
+        self.0.refuses.store(refuses, SeqCst);
+    }
+
+    fn events(&self) -> Vec<Event> {
+        self.0.events.lock().unwrap().clone()
+    }
+}
+
+impl Store for Shelf {
+    fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        assert!(!self.0.panics.load(SeqCst), "as the test asked");
+        self.0.appends.fetch_add(1, SeqCst);
+        if self.0.refuses.load(SeqCst) {
+            return Err(StoreError("the shelf is full".to_owned()));
+        }
+        self.0.events.lock().unwrap().extend_from_slice(events);
+        Ok(())
+    }
+
+    fn replay(&mut self) -> Result<Vec<Event>, StoreError> {
+        Ok(self.events())
+    }
+}
+
+/// Remembers the last snapshot it was shown, and panics on demand.
+#[derive(Default)]
+struct Witness {
+    snapshot: Mutex<Snapshot>,
+    changed: Mutex<Vec<Vec<String>>>,
+    panics: AtomicBool,
+}
+
+impl Observer for Witness {
+    fn published(&self, snapshot: &Snapshot, changed: &[ServiceName]) {
+        assert!(!self.panics.load(SeqCst), "as the test asked");
+        *self.snapshot.lock().unwrap() = snapshot.clone();
+        let changed = changed.iter().map(ToString::to_string).collect();
+        self.changed.lock().unwrap().push(changed);
+    }
+}
+
+impl Witness {
+    fn sees(&self, service: &str, id: &str) -> bool {
+        let snapshot = self.snapshot.lock().unwrap();
+        snapshot.member(service, id).is_some()
+    }
+}
+
+fn start(store: impl Store) -> (Registry, Arc<Witness>) {
+    let witness = Arc::new(Witness::default());
+    let registry = Registry::start(Box::new(store), rules(), witness.clone()).unwrap();
+    (registry, witness)
+}
+
+fn register(service: &str, id: &str) -> Command {
+    Command::Register(instance(service, id))
+}
+
+fn deregister(service: &str, id: &str) -> Command {
+    Command::Deregister {
+        service: service.parse().unwrap(),
+        id: id.parse().unwrap(),
+        generation: None,
+    }
+}
