@@ -1,5 +1,7 @@
 //! callboard: a service registry and the load-balancing proxy in front of it, in one binary.
 
+pub mod balance;
+pub mod endpoint;
 pub mod instance;
 pub mod names;
 pub mod registry;

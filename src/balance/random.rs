@@ -1,0 +1,62 @@
+//! Weighted chance: no state, no feedback, nothing shared between threads or proxies.
+//!
+//! The busiest of n endpoints gets noticeably more than the average (balls into bins); it is the
+//! baseline the others improve on, and the right choice where requests cost about the same and
+//! nothing may correlate the choices of many proxies.
+
+use std::sync::Arc;
+
+use super::Choice;
+use super::draw::Draw;
+use super::scan::{TRIES, first_admitted};
+use crate::endpoint::Endpoint;
+
+#[derive(Debug)]
+pub(super) struct Random {
+    endpoints: Box<[Arc<Endpoint>]>,
+    draw: Draw,
+}
+
+impl Random {
+    pub(super) fn new(eligible: &[Arc<Endpoint>]) -> Self {
+        let weights: Vec<u32> = eligible.iter().map(|endpoint| endpoint.weight).collect();
+        Self {
+            endpoints: eligible.into(),
+            draw: Draw::new(&weights),
+        }
+    }
+
+    pub(super) fn pick<F>(&self, choice: Choice<'_, F>) -> Option<&Arc<Endpoint>>
+    where
+        F: Fn(&Endpoint) -> bool,
+    {
+        let mut index = 0;
+        for _ in 0..TRIES {
+            index = self.draw.one(choice.rng);
+            let endpoint = self.endpoints.get(index)?;
+            if (choice.admits)(endpoint) {
+                return Some(endpoint);
+            }
+        }
+        first_admitted(&self.endpoints, index, choice.admits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Draws, assert_shares};
+    use super::super::{Algorithm, testing::fleet};
+
+    #[test]
+    fn chance_follows_the_weights() {
+        let weights = [5, 1, 1, 3];
+        let mut draws = Draws::new(Algorithm::Random, &fleet(&weights), 11);
+        assert_shares(&draws.counts(50_000), &weights);
+    }
+
+    #[test]
+    fn the_share_of_an_endpoint_that_is_not_admitted_goes_to_the_others_by_weight() {
+        let mut draws = Draws::new(Algorithm::Random, &fleet(&[4, 1, 1, 2]), 12).without(&[0]);
+        assert_shares(&draws.counts(50_000)[1..], &[1, 1, 2]);
+    }
+}

@@ -1,0 +1,135 @@
+//! One dialable member of a cluster, with its live load.
+//!
+//! An [`Endpoint`] is what pickers choose among and what a request in flight holds. Its description
+//! never changes; its [`Live`] part is shared by every endpoint made for the same registration at
+//! the same address, so a new weight or tag keeps the load figures.
+//!
+//! Architecture invariant: nothing here takes a lock, and nothing here knows why an endpoint may or
+//! may not be used. `health` decides that and leaves a [`Standing`] behind.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use crate::instance::Instance;
+
+/// What pickers need to know of an endpoint's availability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Standing {
+    /// May take requests.
+    Usable = 0,
+    /// Takes requests only while its cluster is in panic.
+    LastResort = 1,
+    /// Takes no requests at all: draining, down or gone.
+    Barred = 2,
+}
+
+/// One member of a cluster.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// What registered.
+    pub instance: Arc<Instance>,
+    /// Where to connect to.
+    pub address: SocketAddr,
+    /// The share of traffic, as registered.
+    pub weight: u32,
+    live: Arc<Live>,
+}
+
+/// The part of an endpoint that changes while it serves.
+#[derive(Debug)]
+pub struct Live {
+    /// Unique among all endpoints of this process; a new address makes a new one.
+    key: u64,
+    standing: AtomicU8,
+    in_flight: AtomicU32,
+    served: AtomicU64,
+    /// Peak-EWMA state; `balance::ewma` owns its meaning.
+    ewma: AtomicU64,
+}
+
+impl Endpoint {
+    /// An endpoint nobody has used yet.
+    pub fn new(instance: Arc<Instance>, standing: Standing) -> Self {
+        static NEXT_KEY: AtomicU64 = AtomicU64::new(1);
+        let live = Live {
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
+            standing: AtomicU8::new(standing as u8),
+            in_flight: AtomicU32::new(0),
+            served: AtomicU64::new(0),
+            ewma: AtomicU64::new(0),
+        };
+        Self::with_live(instance, Arc::new(live))
+    }
+
+    /// The same endpoint under a changed description: load figures and standing stay.
+    pub fn updated(&self, instance: Arc<Instance>) -> Self {
+        Self::with_live(instance, Arc::clone(&self.live))
+    }
+
+    fn with_live(instance: Arc<Instance>, live: Arc<Live>) -> Self {
+        Self {
+            address: instance.socket_address(),
+            weight: instance.weight,
+            instance,
+            live,
+        }
+    }
+
+    /// A number no other endpoint of this process has had.
+    pub fn key(&self) -> u64 {
+        self.live.key
+    }
+
+    /// Which kept connections may carry its requests: a new life of the process at the same address
+    /// must not be sent to over the old one's.
+    pub fn connection_group(&self) -> u64 {
+        self.live.key ^ self.instance.generation.unwrap_or(0).rotate_left(32)
+    }
+
+    /// Whether it may take requests.
+    pub fn standing(&self) -> Standing {
+        match self.live.standing.load(Ordering::SeqCst) {
+            0 => Standing::Usable,
+            1 => Standing::LastResort,
+            _ => Standing::Barred,
+        }
+    }
+
+    /// Says whether it may take requests from now on.
+    pub fn set_standing(&self, standing: Standing) {
+        self.live.standing.store(standing as u8, Ordering::SeqCst);
+    }
+
+    /// How many requests it has in hand.
+    pub fn in_flight(&self) -> u32 {
+        self.live.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// How many requests it has been given and has finished, whatever came of them.
+    pub fn served(&self) -> u64 {
+        self.live.served.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more request in hand. Pairs with [`Endpoint::finish`].
+    pub fn start(&self) {
+        self.live.in_flight.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes back a [`Endpoint::start`] whose request was never given to the instance.
+    pub fn abandon(&self) {
+        self.live.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Counts one request done.
+    pub fn finish(&self) {
+        self.live.served.fetch_add(1, Ordering::Relaxed);
+        self.live.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// The cell that holds the moving average of its response time.
+    pub fn ewma(&self) -> &AtomicU64 {
+        &self.live.ewma
+    }
+}
