@@ -2,6 +2,7 @@
 
 pub mod balance;
 pub mod endpoint;
+pub mod health;
 pub mod instance;
 pub mod names;
 pub mod registry;

@@ -1,0 +1,208 @@
+//! The one function that says whether an instance may take traffic, and why not.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::endpoint::Standing;
+
+/// What an instance is at this moment, shown verbatim in every API and page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Availability {
+    /// Registered, and has yet to pass its first probe.
+    Starting,
+    /// Takes traffic.
+    Ready,
+    /// Takes traffic, while its lease or its last answers raise doubt.
+    Suspect,
+    /// Finishes what it has and gets nothing new.
+    Draining,
+    /// Its probes fail.
+    Unhealthy,
+    /// Left the cluster.
+    Down,
+}
+
+/// Everything known about one instance that bears on its availability.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The operator, or the instance itself, asked for a drain.
+    pub draining: bool,
+    /// What the active probes say.
+    pub probes: Probes,
+}
+
+/// What the active probes of one instance say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probes {
+    /// There are none: the registration is believed.
+    Off,
+    /// None has passed since it registered. The last failure, if there was one.
+    Unproven {
+        /// Why the last probe failed.
+        failure: Option<String>,
+    },
+    /// They pass.
+    Passing,
+    /// They pass no longer, but have not failed often enough to turn the verdict.
+    Wavering {
+        /// Why the last probe failed.
+        failure: String,
+    },
+    /// They fail.
+    Failing {
+        /// Why the last probe failed.
+        failure: String,
+    },
+}
+
+impl Evidence {
+    /// What the evidence adds up to.
+    pub fn availability(&self) -> Availability {
+        if self.draining {
+            return Availability::Draining;
+        }
+        match self.probes {
+            Probes::Off | Probes::Passing => Availability::Ready,
+            Probes::Unproven { .. } => Availability::Starting,
+            Probes::Wavering { .. } => Availability::Suspect,
+            Probes::Failing { .. } => Availability::Unhealthy,
+        }
+    }
+
+    /// Why the availability is not [`Availability::Ready`], in words for people.
+    pub fn reason(&self) -> Option<&str> {
+        if self.draining {
+            return Some("drain requested");
+        }
+        match &self.probes {
+            Probes::Off | Probes::Passing => None,
+            Probes::Unproven { failure } => {
+                Some(failure.as_deref().unwrap_or("waiting for the first probe"))
+            }
+            Probes::Wavering { failure } | Probes::Failing { failure } => Some(failure),
+        }
+    }
+}
+
+impl Availability {
+    /// What pickers make of it.
+    pub fn standing(self) -> Standing {
+        match self {
+            Self::Ready | Self::Suspect => Standing::Usable,
+            Self::Unhealthy => Standing::LastResort,
+            Self::Starting | Self::Draining | Self::Down => Standing::Barred,
+        }
+    }
+
+    /// The word APIs show.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Suspect => "suspect",
+            Self::Draining => "draining",
+            Self::Unhealthy => "unhealthy",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl fmt::Display for Availability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Availability {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_probe_state() -> Vec<(Probes, Availability)> {
+        let failure = || "connect to 10.0.0.5:8080: connection refused".to_owned();
+        vec![
+            (Probes::Off, Availability::Ready),
+            (Probes::Passing, Availability::Ready),
+            (Probes::Unproven { failure: None }, Availability::Starting),
+            (
+                Probes::Unproven {
+                    failure: Some(failure()),
+                },
+                Availability::Starting,
+            ),
+            (
+                Probes::Wavering { failure: failure() },
+                Availability::Suspect,
+            ),
+            (
+                Probes::Failing { failure: failure() },
+                Availability::Unhealthy,
+            ),
+        ]
+    }
+
+    #[test]
+    fn probes_alone_decide_unless_a_drain_is_asked_for() {
+        for (probes, expected) in every_probe_state() {
+            let mut evidence = Evidence {
+                draining: false,
+                probes,
+            };
+            assert_eq!(evidence.availability(), expected, "{evidence:?}");
+            evidence.draining = true;
+            assert_eq!(evidence.availability(), Availability::Draining);
+            assert_eq!(evidence.reason(), Some("drain requested"));
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_ready_says_why_and_only_that() {
+        for (probes, availability) in every_probe_state() {
+            let evidence = Evidence {
+                draining: false,
+                probes,
+            };
+            assert_eq!(
+                evidence.reason().is_none(),
+                availability == Availability::Ready,
+                "{evidence:?}"
+            );
+        }
+        let waiting = Evidence {
+            draining: false,
+            probes: Probes::Unproven { failure: None },
+        };
+        assert_eq!(waiting.reason(), Some("waiting for the first probe"));
+    }
+
+    #[test]
+    fn doubt_still_serves_failure_is_the_last_resort_and_the_rest_is_barred() {
+        use Availability::*;
+        for (availability, standing) in [
+            (Ready, Standing::Usable),
+            (Suspect, Standing::Usable),
+            (Unhealthy, Standing::LastResort),
+            (Starting, Standing::Barred),
+            (Draining, Standing::Barred),
+            (Down, Standing::Barred),
+        ] {
+            assert_eq!(availability.standing(), standing, "{availability}");
+        }
+    }
+
+    #[test]
+    fn json_and_text_show_the_same_word() {
+        for (_, availability) in every_probe_state() {
+            assert_eq!(
+                serde_json::to_string(&availability).unwrap(),
+                format!("\"{availability}\"")
+            );
+        }
+    }
+}
