@@ -1,6 +1,7 @@
 //! callboard: a service registry and the load-balancing proxy in front of it, in one binary.
 
 pub mod balance;
+pub mod cluster;
 pub mod endpoint;
 pub mod health;
 pub mod instance;

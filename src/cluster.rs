@@ -1,0 +1,130 @@
+//! One service as a balancing target: the only place that knows both the registry and the data
+//! plane.
+//!
+//! A [`Cluster`] has two faces. Requests see [`Active`]: an immutable picker behind
+//! one atomic pointer. The control plane sees the slots, one per member, behind a mutex that no
+//! request ever takes: reconciliation and probe answers change a slot and then publish a new
+//! `Active`.
+//!
+//! Architecture invariant: a member's change touches its own slot only. Its siblings keep their
+//! endpoint, load, verdict and probes.
+
+mod active;
+mod build;
+pub mod clusters;
+pub mod pick;
+pub mod policy;
+mod reconcile;
+mod slot;
+pub mod status;
+mod wait;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use imbl::OrdMap;
+use tokio::sync::Notify;
+
+use crate::health::probe::Prober;
+use crate::names::{InstanceId, ServiceName};
+use crate::registry::snapshot::Member;
+
+use active::Active;
+use policy::{Admission, Policy};
+use slot::Slot;
+use status::Status;
+
+/// One service as a balancing target.
+pub struct Cluster {
+    name: ServiceName,
+    active: ArcSwap<Active>,
+    control: Mutex<Control>,
+    /// Requests in flight over all endpoints, those that left included.
+    in_flight: AtomicU64,
+    /// Rings when a member's availability changes or a barred endpoint becomes idle.
+    stirred: Notify,
+    surroundings: Arc<Surroundings>,
+}
+
+/// Told of every instance whose availability changed.
+type Changed = dyn Fn(&ServiceName, &InstanceId) + Send + Sync;
+
+/// What all clusters share.
+struct Surroundings {
+    prober: Prober,
+    changed: Box<Changed>,
+}
+
+/// The control plane's face of a cluster.
+struct Control {
+    policy: Arc<Policy>,
+    admission: Admission,
+    /// The membership reconciled last, to tell what the next one changes.
+    members: OrdMap<InstanceId, Arc<Member>>,
+    slots: BTreeMap<InstanceId, Slot>,
+    /// Whether somebody is making a large hash table.
+    building: bool,
+}
+
+impl Cluster {
+    fn new(
+        name: ServiceName,
+        policy: Arc<Policy>,
+        admission: Admission,
+        surroundings: Arc<Surroundings>,
+    ) -> Self {
+        Self {
+            name,
+            active: ArcSwap::from_pointee(Active::empty(Arc::clone(&policy))),
+            control: Mutex::new(Control {
+                policy,
+                admission,
+                members: OrdMap::new(),
+                slots: BTreeMap::new(),
+                building: false,
+            }),
+            in_flight: AtomicU64::new(0),
+            stirred: Notify::new(),
+            surroundings,
+        }
+    }
+
+    /// The service.
+    pub fn name(&self) -> &ServiceName {
+        &self.name
+    }
+
+    /// The settings in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.active.load().policy)
+    }
+
+    /// Requests in flight over all endpoints.
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// The state of one member.
+    pub fn status(&self, id: &str) -> Option<Status> {
+        self.control().slots.get(id).map(Slot::status)
+    }
+
+    /// A panic while the lock was held can only come from a bug in a slot's own bookkeeping; the
+    /// slots stay coherent one by one, so serving on beats failing every later change.
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Publishes what the slots say now.
+    fn republish(self: &Arc<Self>, control: &mut Control) {
+        let previous = self.active.load();
+        let next = Active::build(&control.policy, control.slots.values(), &previous);
+        let provisional = next.picker.is_provisional();
+        self.active.store(Arc::new(next));
+        if provisional && !control.building {
+            control.building = self.spawn_build();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! All clusters, by service.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
+use imbl::GenericHashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
+
+use crate::health::probe::Prober;
+use crate::names::{InstanceId, ServiceName};
+use crate::registry::Observer;
+use crate::registry::snapshot::Snapshot;
+
+use super::policy::Policies;
+use super::status::Status;
+use super::{Cluster, Surroundings};
+
+/// A persistent map: adding a service costs the same however many there are.
+type ClusterMap = GenericHashMap<ServiceName, Arc<Cluster>, RandomState, DefaultSharedPtr>;
+
+/// The handle to all clusters. Cheap to clone.
+#[derive(Clone)]
+pub struct Clusters {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    map: ArcSwap<ClusterMap>,
+    policies: ArcSwap<Policies>,
+    /// Held by whoever changes `map` or `policies`; requests only load them.
+    changing: Mutex<()>,
+    surroundings: Arc<Surroundings>,
+}
+
+impl Clusters {
+    /// No clusters yet. `changed` is told of every instance whose availability changed.
+    pub fn new(
+        policies: Policies,
+        prober: Prober,
+        changed: impl Fn(&ServiceName, &InstanceId) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                map: ArcSwap::default(),
+                policies: ArcSwap::from_pointee(policies),
+                changing: Mutex::new(()),
+                surroundings: Arc::new(Surroundings {
+                    prober,
+                    changed: Box::new(changed),
+                }),
+            }),
+        }
+    }
+
+    /// The cluster of a service; `None` if nobody has registered for it (lately).
+    pub fn find(&self, service: &str) -> Option<Arc<Cluster>> {
+        self.shared.map.load().get(service).cloned()
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> Arc<Policies> {
+        self.shared.policies.load_full()
+    }
+
+    /// Puts new policies in force. What they do not change goes on undisturbed.
+    pub fn configure(&self, policies: Policies) {
+        let _changing = self.changing();
+        for (service, cluster) in self.shared.map.load().iter() {
+            cluster.configure(policies.of(service.as_str()), policies.admission);
+        }
+        self.shared.policies.store(Arc::new(policies));
+    }
+
+    /// The state of one instance; `None` if the cluster has no such endpoint.
+    pub fn status(&self, service: &str, id: &str) -> Option<Status> {
+        self.find(service)?.status(id)
+    }
+
+    /// See [`Cluster::settled`].
+    pub async fn settled(&self, service: &str, id: &str, wait: Duration) -> Option<Status> {
+        self.find(service)?.settled(id, wait).await
+    }
+
+    /// See [`Cluster::idle`].
+    pub async fn idle(&self, service: &str, id: &str, wait: Duration) -> Option<Status> {
+        self.find(service)?.idle(id, wait).await
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        let lock = self.shared.changing.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find_or_add(&self, service: &ServiceName) -> Arc<Cluster> {
+        if let Some(cluster) = self.find(service.as_str()) {
+            return cluster;
+        }
+        let policies = self.policies();
+        let cluster = Arc::new(Cluster::new(
+            service.clone(),
+            Arc::new(policies.of(service.as_str()).clone()),
+            policies.admission,
+            Arc::clone(&self.shared.surroundings),
+        ));
+        let map = self
+            .shared
+            .map
+            .load()
+            .update(service.clone(), Arc::clone(&cluster));
+        self.shared.map.store(Arc::new(map));
+        cluster
+    }
+}
+
+impl Observer for Clusters {
+    fn published(&self, snapshot: &Snapshot, changed: &[ServiceName]) {
+        let _changing = self.changing();
+        for service in changed {
+            match snapshot.members(service.as_str()) {
+                Some(members) => self.find_or_add(service).reconcile(&members.instances),
+                None => {
+                    let map = self.shared.map.load().without(service);
+                    self.shared.map.store(Arc::new(map));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Choosing an endpoint for one attempt, and holding it until something came of it.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::balance::{Choice, ewma};
+use crate::endpoint::{Endpoint, Standing};
+
+use super::Cluster;
+use super::active::Active;
+
+thread_local! {
+    static RNG: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::new());
+}
+
+/// One attempt's hold on an endpoint: counted as in flight until it is dropped. Dropping it without
+/// an outcome means the attempt was cancelled, which is nobody's failure.
+pub struct Pick {
+    cluster: Arc<Cluster>,
+    endpoint: Arc<Endpoint>,
+    started: Instant,
+    given: bool,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The head of a response arrived.
+    Answered,
+    /// No connection could be made: the instance saw nothing of the request.
+    Unreachable,
+    /// The request was sent, and no response came.
+    Failed,
+}
+
+/// Why there is nobody to pick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nobody {
+    /// No instance is available.
+    Available,
+    /// Every available instance has been tried by this request.
+    Untried,
+}
+
+/// The endpoints one request has tried: never picked again for it.
+#[derive(Clone, Debug, Default)]
+pub struct Tried {
+    keys: Vec<u64>,
+}
+
+impl Tried {
+    /// Remembers an endpoint.
+    pub fn add(&mut self, endpoint: &Endpoint) {
+        self.keys.push(endpoint.key());
+    }
+
+    /// Whether `endpoint` has been tried.
+    pub fn contains(&self, endpoint: &Endpoint) -> bool {
+        self.keys.contains(&endpoint.key())
+    }
+
+    /// How many have been tried.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether none has been tried.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+impl Cluster {
+    /// Chooses an endpoint for a request with this `hash`, other than those `tried`.
+    ///
+    /// # Errors
+    /// When there is nobody to choose.
+    pub fn pick(self: &Arc<Self>, hash: u64, tried: &Tried, now: Instant) -> Result<Pick, Nobody> {
+        for _ in 0..MAX_LOST_RACES {
+            let active = self.active.load();
+            let Some(endpoint) = self.choose(&active, hash, tried, now) else {
+                // Whoever was there may have left for others, published meanwhile.
+                if Arc::ptr_eq(&active, &self.active.load()) {
+                    break;
+                }
+                continue;
+            };
+            // A second look after counting the request in: whoever bars the endpoint looks at the
+            // count afterwards, so one of the two sees the other, and an acknowledged drain gets no
+            // request.
+            endpoint.start();
+            if endpoint.standing() == Standing::Barred {
+                endpoint.abandon();
+                self.stir_if_idle(endpoint);
+                continue;
+            }
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+            return Ok(Pick {
+                cluster: Arc::clone(self),
+                endpoint: Arc::clone(endpoint),
+                started: now,
+                given: true,
+            });
+        }
+        Err(if tried.is_empty() {
+            Nobody::Available
+        } else {
+            Nobody::Untried
+        })
+    }
+
+    fn choose<'a>(
+        &self,
+        active: &'a Active,
+        hash: u64,
+        tried: &Tried,
+        now: Instant,
+    ) -> Option<&'a Arc<Endpoint>> {
+        RNG.with_borrow_mut(|rng| {
+            active.picker.pick(Choice {
+                hash,
+                in_flight: self.in_flight.load(Ordering::Relaxed),
+                now,
+                admits: |endpoint: &Endpoint| {
+                    // Whoever fell to a last resort since `active` was published stays in it:
+                    // leaving out the last one to fall would empty the cluster until panic is
+                    // published too.
+                    endpoint.standing() != Standing::Barred && !tried.contains(endpoint)
+                },
+                rng,
+            })
+        })
+    }
+
+    fn stir_if_idle(&self, endpoint: &Endpoint) {
+        if endpoint.standing() == Standing::Barred && endpoint.in_flight() == 0 {
+            self.stirred.notify_waiters();
+        }
+    }
+}
+
+/// Each lost race means that the cluster changed between choosing an endpoint and holding it.
+const MAX_LOST_RACES: usize = 16;
+
+impl Pick {
+    /// The endpoint held.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Where to connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+
+    /// Says what came of the attempt so far. The request stays in flight until the pick is dropped.
+    pub fn report(&mut self, outcome: Outcome, now: Instant) {
+        match outcome {
+            Outcome::Answered => {
+                ewma::observe(&self.endpoint, now.duration_since(self.started), now);
+            }
+            Outcome::Failed => ewma::observe_failure(&self.endpoint, None, now),
+            Outcome::Unreachable => {
+                self.given = false;
+                ewma::observe_failure(&self.endpoint, None, now);
+                self.cluster.doubt(&self.endpoint.instance.id);
+            }
+        }
+    }
+}
+
+impl Drop for Pick {
+    fn drop(&mut self) {
+        if self.given {
+            self.endpoint.finish();
+        } else {
+            self.endpoint.abandon();
+        }
+        self.cluster.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.cluster.stir_if_idle(&self.endpoint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::num::NonZeroU16;
+    use std::time::SystemTime;
+
+    use imbl::OrdMap;
+
+    use super::super::Surroundings;
+    use super::super::policy::{Admission, Policy};
+    use super::*;
+    use crate::health::probe::Prober;
+    use crate::instance::check::CheckOverride;
+    use crate::instance::{Instance, Scheme};
+    use crate::registry::snapshot::{Member, Revision};
+
+    fn cluster_of_one() -> Arc<Cluster> {
+        let instance = Instance {
+            service: "web".parse().unwrap(),
+            id: "web-1".parse().unwrap(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: NonZeroU16::new(8_080).unwrap(),
+            scheme: Scheme::Http,
+            weight: 1,
+            zone: None,
+            tags: Default::default(),
+            metadata: Default::default(),
+            ttl: None,
+            check: CheckOverride::default(),
+            generation: None,
+        };
+        let id = instance.id.clone();
+        let member = Member {
+            instance: Arc::new(instance),
+            lease: None,
+            draining: false,
+            created: Revision(1),
+            modified: Revision(1),
+            observed: Revision(1),
+            registered_at: SystemTime::UNIX_EPOCH,
+        };
+        let surroundings = Surroundings {
+            prober: Prober::new(1).0,
+            changed: Box::new(|_, _| {}),
+        };
+        let cluster = Arc::new(Cluster::new(
+            "web".parse().unwrap(),
+            Arc::new(Policy::default()),
+            Admission::Trust,
+            Arc::new(surroundings),
+        ));
+        cluster.reconcile(&OrdMap::unit(id, Arc::new(member)));
+        cluster
+    }
+
+    fn pick(cluster: &Arc<Cluster>) -> Result<Pick, Nobody> {
+        cluster.pick(0, &Tried::default(), Instant::now())
+    }
+
+    #[test]
+    fn the_last_endpoint_to_fail_is_picked_before_panic_is_published_too() {
+        let cluster = cluster_of_one();
+        let standing = |standing| {
+            let held = pick(&cluster).ok().unwrap();
+            held.endpoint().set_standing(standing);
+        };
+        standing(Standing::LastResort);
+        assert!(pick(&cluster).is_ok());
+        standing(Standing::Barred);
+        assert_eq!(pick(&cluster).err(), Some(Nobody::Available));
+        assert_eq!(cluster.in_flight(), 0);
+    }
+}

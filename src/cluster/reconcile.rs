@@ -1,0 +1,164 @@
+//! Bringing a cluster in line with the registry, its policy and its probes, one slot at a time.
+
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use log::info;
+
+use crate::endpoint::Standing;
+use crate::health::probe::Pace;
+use crate::names::InstanceId;
+use crate::registry::snapshot::Member;
+
+use super::policy::{Admission, Policy};
+use super::slot::Slot;
+use super::{Cluster, Control};
+
+impl Cluster {
+    /// Makes `members` the cluster's membership. Only what differs from the last one is touched.
+    pub(super) fn reconcile(self: &Arc<Self>, members: &OrdMap<InstanceId, Arc<Member>>) {
+        let mut guard = self.control();
+        let control = &mut *guard;
+        let before = std::mem::replace(&mut control.members, members.clone());
+        let mut changed = false;
+        let mut retired = Vec::new();
+        for difference in before.diff(members) {
+            changed |= match difference {
+                DiffItem::Add(_, member) => self.join(control, member),
+                DiffItem::Update {
+                    old: (_, old),
+                    new: (_, new),
+                } => self.amend(control, old, new, &mut retired),
+                DiffItem::Remove(id, _) => leave(control, id, &mut retired),
+            };
+        }
+        if changed {
+            self.republish(control);
+        }
+        // Only now: between barring those who leave and publishing those who replace them, a
+        // request would find nobody.
+        retired.into_iter().for_each(Slot::retire);
+        drop(guard);
+        if changed {
+            self.stirred.notify_waiters();
+        }
+    }
+
+    /// Puts a new policy in force: connections, load and verdicts stay.
+    pub(super) fn configure(self: &Arc<Self>, policy: &Policy, admission: Admission) {
+        let mut guard = self.control();
+        let control = &mut *guard;
+        control.admission = admission;
+        if *control.policy == *policy {
+            return;
+        }
+        control.policy = Arc::new(policy.clone());
+        let mut changed = Vec::new();
+        for (id, slot) in &mut control.slots {
+            let before = slot.status().availability;
+            slot.recheck(self, &self.surroundings.prober, policy);
+            if slot.status().availability != before {
+                changed.push(id.clone());
+            }
+        }
+        self.republish(control);
+        drop(guard);
+        self.stirred.notify_waiters();
+        for id in &changed {
+            (self.surroundings.changed)(&self.name, id);
+        }
+    }
+
+    /// Takes a probe's answer into account, unless it is about an endpoint that has left.
+    pub(super) fn probed(
+        self: &Arc<Self>,
+        id: &InstanceId,
+        key: u64,
+        answer: Result<(), String>,
+    ) -> Pace {
+        let mut guard = self.control();
+        let control = &mut *guard;
+        let Some(slot) = control
+            .slots
+            .get_mut(id)
+            .filter(|s| s.endpoint.key() == key)
+        else {
+            return Pace::Steady;
+        };
+        let before = slot.status();
+        let standing = slot.endpoint.standing();
+        let (changed, pace) = slot.answered(answer);
+        if !changed {
+            return pace;
+        }
+        let after = slot.status();
+        if slot.endpoint.standing() != standing {
+            self.republish(control);
+        }
+        drop(guard);
+        if before.availability != after.availability {
+            let why = after.reason.as_deref().unwrap_or("probe passed");
+            info!(
+                "{}/{id}: {} => {} ({why})",
+                self.name, before.availability, after.availability
+            );
+        }
+        self.stirred.notify_waiters();
+        (self.surroundings.changed)(&self.name, id);
+        pace
+    }
+
+    /// Asks an instance that passes for usable again at once. Does nothing while the control plane
+    /// is busy with the cluster: a request does not wait for it, and the next one will ask.
+    pub(super) fn doubt(&self, id: &InstanceId) {
+        if let Ok(control) = self.control.try_lock()
+            && let Some(slot) = control.slots.get(id)
+            && slot.endpoint.standing() == Standing::Usable
+        {
+            slot.probe_now();
+        }
+    }
+
+    /// Like the next two, says whether anything the data plane cares for changed.
+    fn join(self: &Arc<Self>, control: &mut Control, member: &Member) -> bool {
+        let slot = Slot::new(
+            self,
+            &self.surroundings.prober,
+            member,
+            &control.policy,
+            control.admission,
+        );
+        control.slots.insert(member.instance.id.clone(), slot);
+        true
+    }
+
+    fn amend(
+        self: &Arc<Self>,
+        control: &mut Control,
+        old: &Member,
+        new: &Member,
+        retired: &mut Vec<Slot>,
+    ) -> bool {
+        if Arc::ptr_eq(&old.instance, &new.instance) && old.draining == new.draining {
+            return false;
+        }
+        if old.instance.socket_address() != new.instance.socket_address()
+            || old.instance.scheme != new.instance.scheme
+        {
+            return leave(control, &new.instance.id, retired) | self.join(control, new);
+        }
+        if let Some(slot) = control.slots.get_mut(&new.instance.id) {
+            let prober = &self.surroundings.prober;
+            slot.update(self, prober, new, &control.policy, control.admission);
+        }
+        true
+    }
+}
+
+fn leave(control: &mut Control, id: &InstanceId, retired: &mut Vec<Slot>) -> bool {
+    let slot = control.slots.remove(id);
+    let left = slot.is_some();
+    retired.extend(slot);
+    left
+}
