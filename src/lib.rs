@@ -7,4 +7,5 @@ pub mod health;
 pub mod instance;
 pub mod names;
 pub mod registry;
+pub mod route;
 pub mod units;

@@ -1,0 +1,331 @@
+//! The routes as requests meet them: indexed by host, immutable, swapped whole on a reload.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use http::{HeaderMap, Method};
+
+use super::path::{is_below, prefix};
+use super::{DefaultRoutes, Destination, Match, Route, Routing};
+
+/// The parts of a request that routes look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The host without its port, if the request names one.
+    pub host: Option<&'a str>,
+    /// The path without the query.
+    pub path: &'a str,
+    /// The method.
+    pub method: &'a Method,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+}
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The service's name, in lower case; for default routes not yet known to exist.
+    pub service: Cow<'a, str>,
+    /// How many bytes of the path to take off.
+    pub strip: usize,
+    /// Whether a configured route matched; its service may be absent, but not unknown.
+    pub explicit: bool,
+}
+
+/// All routes, ready to be matched.
+#[derive(Debug)]
+pub struct Routes {
+    routes: Vec<Route>,
+    /// For each host that a route names in full: the routes that name it, in order.
+    by_host: HashMap<String, Vec<usize>, RandomState>,
+    /// The routes that name no host or a wildcard, in order.
+    other_hosts: Vec<usize>,
+    default_routes: Option<DefaultRoutes>,
+}
+
+impl Routes {
+    /// Prepares `routing` for matching.
+    pub fn new(routing: Routing) -> Self {
+        let Routing {
+            mut routes,
+            default_routes,
+        } = routing;
+        for route in &mut routes {
+            normalize(&mut route.matches.path);
+            normalize(&mut route.strip_prefix);
+        }
+        let mut by_host: HashMap<String, Vec<usize>, RandomState> = HashMap::default();
+        let mut other_hosts = Vec::new();
+        for (index, route) in routes.iter().enumerate() {
+            match &route.matches.host {
+                Some(host) if !host.starts_with("*.") => {
+                    by_host.entry(host.clone()).or_default().push(index);
+                }
+                _ => other_hosts.push(index),
+            }
+        }
+        Self {
+            by_host,
+            other_hosts,
+            routes,
+            default_routes,
+        }
+    }
+
+    /// Where `request` goes: the first route of the file that matches, then the default routes.
+    /// `draw` chooses a side of a split and is any number.
+    pub fn find<'a>(&'a self, request: &Request<'a>, draw: u64) -> Option<Found<'a>> {
+        let host = request.host.map(lower_case);
+        self.find_explicit(request, host.as_deref(), draw)
+            .or_else(|| self.find_default(request, host))
+    }
+
+    fn find_explicit(
+        &self,
+        request: &Request<'_>,
+        host: Option<&str>,
+        draw: u64,
+    ) -> Option<Found<'_>> {
+        let named = host.and_then(|host| self.by_host.get(host));
+        let route = in_order(named.map_or(&[], Vec::as_slice), &self.other_hosts)
+            .map(|index| &self.routes[index])
+            .find(|route| route.matches.admits(request, host))?;
+        let strip = route.strip_prefix.as_deref().unwrap_or_default();
+        Some(Found {
+            service: Cow::Borrowed(side(&route.destinations, draw)?.service.as_str()),
+            strip: if is_below(request.path, strip) {
+                strip.len()
+            } else {
+                0
+            },
+            explicit: true,
+        })
+    }
+
+    fn find_default<'a>(
+        &self,
+        request: &Request<'a>,
+        host: Option<Cow<'a, str>>,
+    ) -> Option<Found<'a>> {
+        let suffix = &self.default_routes.as_ref()?.host_suffix;
+        if let Some(host) = host
+            && let Some(service) = host.strip_suffix(suffix.as_str())
+            && !service.is_empty()
+        {
+            return Some(Found {
+                service: Cow::Owned(service.to_owned()),
+                strip: 0,
+                explicit: false,
+            });
+        }
+        let segment = request.path.strip_prefix('/')?.split('/').next()?;
+        if segment.is_empty() {
+            return None;
+        }
+        Some(Found {
+            service: lower_case(segment),
+            strip: 1 + segment.len(),
+            explicit: false,
+        })
+    }
+}
+
+impl Match {
+    /// Whether a request is matched; `host` is its host in lower case.
+    fn admits(&self, request: &Request<'_>, host: Option<&str>) -> bool {
+        self.host_matches(host)
+            && self
+                .path
+                .as_ref()
+                .is_none_or(|path| is_below(request.path, path))
+            && (self.methods.is_empty() || self.methods.contains(request.method))
+            && self.headers.iter().all(|(name, wanted)| {
+                let mut values = request.headers.get_all(name).iter();
+                values.any(|value| value.as_bytes() == wanted.as_bytes())
+            })
+    }
+
+    /// Whether this host, in lower case, is matched.
+    fn host_matches(&self, host: Option<&str>) -> bool {
+        match (&self.host, host) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(wanted), Some(host)) => match wanted.strip_prefix('*') {
+                Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+                None => wanted == host,
+            },
+        }
+    }
+}
+
+/// The numbers of two ascending lists, ascending.
+fn in_order<'a>(mut left: &'a [usize], mut right: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
+    std::iter::from_fn(move || {
+        let next = match (left.first(), right.first()) {
+            (Some(a), Some(b)) if a > b => &mut right,
+            (None, _) => &mut right,
+            _ => &mut left,
+        };
+        let (&first, rest) = next.split_first()?;
+        *next = rest;
+        Some(first)
+    })
+}
+
+/// The side of a split that `draw` falls on.
+fn side(destinations: &[Destination], draw: u64) -> Option<&Destination> {
+    if let [only] = destinations {
+        return Some(only);
+    }
+    let total: u64 = destinations.iter().map(|side| u64::from(side.weight)).sum();
+    let mut left = draw.checked_rem(total)?;
+    destinations.iter().find(|side| {
+        let weight = u64::from(side.weight);
+        let here = left < weight;
+        left = left.saturating_sub(weight);
+        here
+    })
+}
+
+fn normalize(path: &mut Option<String>) {
+    if let Some(path) = path {
+        path.truncate(prefix(path).len());
+    }
+}
+
+fn lower_case(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(host: Option<&str>, path: Option<&str>, service: &str) -> Route {
+        Route {
+            matches: Match {
+                host: host.map(str::to_owned),
+                path: path.map(str::to_owned),
+                ..Match::default()
+            },
+            destinations: vec![destination(service, 1)],
+            strip_prefix: None,
+        }
+    }
+
+    fn destination(service: &str, weight: u32) -> Destination {
+        Destination {
+            service: service.parse().unwrap(),
+            weight,
+        }
+    }
+
+    fn table(routes: Vec<Route>) -> Routes {
+        Routes::new(Routing {
+            routes,
+            ..Routing::default()
+        })
+    }
+
+    fn service(routes: &Routes, host: Option<&str>, path: &str) -> Option<(String, usize)> {
+        let headers = HeaderMap::new();
+        let request = Request {
+            host,
+            path,
+            method: &Method::GET,
+            headers: &headers,
+        };
+        let found = routes.find(&request, 0)?;
+        Some((found.service.into_owned(), found.strip))
+    }
+
+    #[test]
+    fn the_first_route_of_the_file_wins_whatever_its_host() {
+        let routes = table(vec![
+            route(Some("*.example.com"), Some("/a"), "first"),
+            route(Some("shop.example.com"), None, "second"),
+            route(None, Some("/a"), "third"),
+        ]);
+        let to = |host, path| service(&routes, Some(host), path).unwrap().0;
+        assert_eq!(to("shop.example.com", "/a/b"), "first");
+        assert_eq!(to("Shop.Example.COM", "/b"), "second");
+        assert_eq!(to("other.example.com", "/a"), "first");
+        assert_eq!(to("example.com", "/a"), "third");
+        assert_eq!(service(&routes, None, "/a").unwrap().0, "third");
+    }
+
+    #[test]
+    fn methods_and_headers_must_match_too() {
+        let mut canary = route(None, Some("/"), "canary");
+        canary.matches.methods = vec![Method::GET];
+        canary.matches.headers = vec![(http::HeaderName::from_static("x-canary"), "1".to_owned())];
+        let routes = table(vec![canary, route(None, Some("/"), "stable")]);
+        let mut headers = HeaderMap::new();
+        let find = |method: &Method, headers: &HeaderMap| {
+            let request = Request {
+                host: None,
+                path: "/",
+                method,
+                headers,
+            };
+            routes.find(&request, 0).unwrap().service.into_owned()
+        };
+        assert_eq!(find(&Method::GET, &headers), "stable");
+        headers.append("x-canary", "0".parse().unwrap());
+        headers.append("x-canary", "1".parse().unwrap());
+        assert_eq!(find(&Method::GET, &headers), "canary");
+        assert_eq!(find(&Method::POST, &headers), "stable");
+    }
+
+    #[test]
+    fn default_routes_find_the_service_in_the_host_or_the_first_segment() {
+        let routes = table(Vec::new());
+        let found = |host, path| service(&routes, host, path);
+        assert_eq!(found(None, "/Web/x"), Some(("web".to_owned(), 4)));
+        assert_eq!(found(None, "/web"), Some(("web".to_owned(), 4)));
+        assert_eq!(
+            found(Some("WEB.callboard"), "/orders/x"),
+            Some(("web".to_owned(), 0))
+        );
+        assert_eq!(found(Some(".callboard"), "/"), None);
+        assert_eq!(found(None, "/"), None);
+        assert_eq!(found(None, "*"), None);
+    }
+
+    #[test]
+    fn default_routes_can_be_turned_off() {
+        let routes = Routes::new(Routing {
+            routes: Vec::new(),
+            default_routes: None,
+        });
+        assert_eq!(service(&routes, Some("web.callboard"), "/web/"), None);
+    }
+
+    #[test]
+    fn a_split_follows_its_weights_exactly_over_all_draws() {
+        let mut split = route(None, None, "unused");
+        split.destinations = vec![
+            destination("a", 95),
+            destination("b", 5),
+            destination("c", 0),
+        ];
+        let routes = table(vec![split]);
+        let headers = HeaderMap::new();
+        let request = Request {
+            host: None,
+            path: "/",
+            method: &Method::GET,
+            headers: &headers,
+        };
+        let to_b = (0..100)
+            .filter(|&draw| routes.find(&request, draw).unwrap().service == "b")
+            .count();
+        assert_eq!(to_b, 5);
+        assert!((0..100).all(|draw| routes.find(&request, draw).unwrap().service != "c"));
+    }
+}
