@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod health;
 pub mod instance;
 pub mod names;
+pub mod proxy;
 pub mod registry;
 pub mod route;
 pub mod units;

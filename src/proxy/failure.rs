@@ -1,0 +1,300 @@
+//! callboard's own error answers: a status, a `Proxy-Status` (RFC 9209) for proxies and people who
+//! debug them, and an `application/problem+json` body (RFC 9457) for programs.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+use serde::Serialize;
+
+use crate::route::table::Request;
+use crate::units::format_duration;
+
+use super::request_id;
+
+/// When to come back to a service without an available instance.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Why a request gets callboard's own answer.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    kind: Kind,
+    detail: String,
+}
+
+/// The kinds of failure: their status, their RFC 9209 error type and their title.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    NoRoute,
+    UnknownService,
+    BadRequest,
+    UnknownCoding,
+    NobodyAvailable,
+    ConnectionRefused,
+    ConnectionTimeout,
+    Unreachable,
+    ConnectionTerminated,
+    ResponseTimeout,
+    BadResponse,
+    Internal,
+}
+
+impl Kind {
+    fn facts(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::NoRoute => (S::NOT_FOUND, "destination_not_found", "No route"),
+            Self::UnknownService => (S::NOT_FOUND, "destination_not_found", "Unknown service"),
+            Self::BadRequest => (S::BAD_REQUEST, "http_request_error", "Bad request"),
+            Self::UnknownCoding => (
+                S::NOT_IMPLEMENTED,
+                "http_request_error",
+                "Unknown transfer coding",
+            ),
+            Self::NobodyAvailable => (
+                S::SERVICE_UNAVAILABLE,
+                "destination_unavailable",
+                "No available instance",
+            ),
+            Self::ConnectionRefused => (S::BAD_GATEWAY, "connection_refused", "Connection refused"),
+            Self::ConnectionTimeout => (
+                S::GATEWAY_TIMEOUT,
+                "connection_timeout",
+                "Connection timed out",
+            ),
+            Self::Unreachable => (
+                S::BAD_GATEWAY,
+                "destination_ip_unroutable",
+                "Connection failed",
+            ),
+            Self::ConnectionTerminated => {
+                (S::BAD_GATEWAY, "connection_terminated", "Connection lost")
+            }
+            Self::ResponseTimeout => (
+                S::GATEWAY_TIMEOUT,
+                "http_response_timeout",
+                "Response timed out",
+            ),
+            Self::BadResponse => (S::BAD_GATEWAY, "http_protocol_error", "Malformed response"),
+            Self::Internal => (
+                S::INTERNAL_SERVER_ERROR,
+                "proxy_internal_error",
+                "Internal error",
+            ),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    request_id: &'a str,
+}
+
+impl Failure {
+    pub(super) fn no_route(request: &Request<'_>) -> Self {
+        let host = request.host.unwrap_or("(none)");
+        Self {
+            kind: Kind::NoRoute,
+            detail: format!("no route matches host {host} and path {}", request.path),
+        }
+    }
+
+    pub(super) fn unknown_service(service: &str) -> Self {
+        Self {
+            kind: Kind::UnknownService,
+            detail: format!("nobody has registered for service {service}"),
+        }
+    }
+
+    pub(super) fn dot_segment() -> Self {
+        Self {
+            kind: Kind::BadRequest,
+            detail: "the path holds a . or .. segment (expected a resolved path)".to_owned(),
+        }
+    }
+
+    pub(super) fn bad_host() -> Self {
+        Self {
+            kind: Kind::BadRequest,
+            detail: "the Host header is missing or names no host (expected host or host:port)"
+                .to_owned(),
+        }
+    }
+
+    pub(super) fn unknown_coding() -> Self {
+        Self {
+            kind: Kind::UnknownCoding,
+            detail: "the body has a transfer coding other than chunked (expected chunked alone)"
+                .to_owned(),
+        }
+    }
+
+    pub(super) fn unasked_upgrade() -> Self {
+        Self {
+            kind: Kind::BadResponse,
+            detail: "the instance switched protocols unasked".to_owned(),
+        }
+    }
+
+    pub(super) fn nobody_available(service: &str) -> Self {
+        Self {
+            kind: Kind::NobodyAvailable,
+            detail: format!("no instance of service {service} is available"),
+        }
+    }
+
+    pub(super) fn out_of_time(limit: Duration) -> Self {
+        Self {
+            kind: Kind::ResponseTimeout,
+            detail: format!("the request's {} ran out", format_duration(limit)),
+        }
+    }
+
+    /// No connection to an instance could be made.
+    pub(super) fn of_connect(address: &impl Display, error: &Error) -> Self {
+        let (kind, what) = match error.etype() {
+            ErrorType::ConnectRefused => (Kind::ConnectionRefused, "connection refused"),
+            ErrorType::ConnectTimedout => (Kind::ConnectionTimeout, "timed out"),
+            ErrorType::ConnectNoRoute => (Kind::Unreachable, "no route to it"),
+            other => (Kind::Unreachable, other.as_str()),
+        };
+        Self {
+            kind,
+            detail: format!("connect to {address}: {what}"),
+        }
+    }
+
+    /// The exchange with an instance broke; `limit` is what the request may take.
+    pub(super) fn of_exchange(address: &impl Display, error: &Error, limit: Duration) -> Self {
+        let (kind, what) = match error.etype() {
+            ErrorType::ReadTimedout => (
+                Kind::ResponseTimeout,
+                format!("no answer within {}", format_duration(limit)),
+            ),
+            ErrorType::WriteTimedout => (
+                Kind::ResponseTimeout,
+                format!(
+                    "it did not take the request within {}",
+                    format_duration(limit)
+                ),
+            ),
+            ErrorType::InvalidHTTPHeader | ErrorType::H1Error => {
+                (Kind::BadResponse, "its answer is not valid HTTP".to_owned())
+            }
+            _ => (
+                Kind::ConnectionTerminated,
+                "the connection broke before an answer came".to_owned(),
+            ),
+        };
+        Self {
+            kind,
+            detail: format!("instance at {address}: {what}"),
+        }
+    }
+
+    /// What Pingora reports when no attempt left a failure behind; `None` when the client is gone.
+    pub(super) fn of_pingora(error: &Error) -> Option<Self> {
+        use ErrorType::{ConnectionClosed, ReadError, ReadTimedout, WriteError, WriteTimedout};
+        let gone = matches!(
+            error.etype(),
+            ReadError | WriteError | ConnectionClosed | ReadTimedout | WriteTimedout
+        );
+        match error.esource() {
+            ErrorSource::Downstream if gone => None,
+            ErrorSource::Downstream => Some(Self {
+                kind: Kind::BadRequest,
+                detail: error.etype().as_str().to_owned(),
+            }),
+            _ => Some(Self {
+                kind: Kind::Internal,
+                detail: "callboard could not handle the request".to_owned(),
+            }),
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.kind.facts().0
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Sends the answer, unless a response has already begun.
+    pub(super) async fn answer(
+        &self,
+        session: &mut Session,
+        request_id: &HeaderValue,
+    ) -> Result<()> {
+        let (status, error_type, title) = self.kind.facts();
+        let body = Bytes::from(self.body(title, status, request_id));
+        let mut response = ResponseHeader::build(status, Some(8))?;
+        response.insert_header("Content-Type", "application/problem+json")?;
+        response.insert_header("Content-Length", body.len())?;
+        response.insert_header("Cache-Control", "no-store")?;
+        let details = sf_string(&self.detail);
+        let proxy_status = format!("callboard; error={error_type}; details={details}");
+        response.insert_header("Proxy-Status", proxy_status)?;
+        response.insert_header(request_id::HEADER, request_id.clone())?;
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.insert_header("Retry-After", RETRY_AFTER.as_secs())?;
+        }
+        session.write_error_response(response, body).await
+    }
+
+    fn body(&self, title: &str, status: StatusCode, request_id: &HeaderValue) -> Vec<u8> {
+        let problem = Problem {
+            kind: format!(
+                "urn:callboard:problem:{}",
+                title.to_ascii_lowercase().replace(' ', "-")
+            ),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            request_id: request_id.to_str().unwrap_or_default(),
+        };
+        serde_json::to_vec(&problem).unwrap_or_default()
+    }
+}
+
+/// A string of RFC 8941: printable ASCII in quotes, anything else as `?`.
+fn sf_string(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            ' '..='~' => quoted.push(c),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxy_status_details_are_quoted_strings() {
+        assert_eq!(sf_string("a \"b\" \\ ü\n"), r#""a \"b\" \\ ??""#);
+    }
+
+    #[test]
+    fn a_client_that_left_gets_no_answer() {
+        let left = Error::new(ErrorType::ConnectionClosed).into_down();
+        assert!(Failure::of_pingora(&left).is_none());
+        let bad = Error::new(ErrorType::InvalidHTTPHeader).into_down();
+        assert_eq!(Failure::of_pingora(&bad).unwrap().status(), 400);
+    }
+}

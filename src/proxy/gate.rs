@@ -1,0 +1,69 @@
+//! Counts the requests inside callboard, so that a leaving process knows when the last is done.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// The counter.
+#[derive(Debug, Default)]
+pub struct Gate {
+    inside: AtomicUsize,
+    emptied: Notify,
+}
+
+/// One request inside; leaves when dropped.
+#[derive(Debug)]
+pub struct Inside(Arc<Gate>);
+
+impl Gate {
+    /// Counts one request in.
+    pub fn enter(self: &Arc<Self>) -> Inside {
+        self.inside.fetch_add(1, Ordering::Relaxed);
+        Inside(Arc::clone(self))
+    }
+
+    /// How many requests are inside.
+    pub fn inside(&self) -> usize {
+        self.inside.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no request is inside.
+    pub async fn empty(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.inside() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if self.0.inside.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.emptied.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_gate_is_empty_when_the_last_request_has_left() {
+        let gate = Arc::new(Gate::default());
+        gate.empty().await;
+        let (first, second) = (gate.enter(), gate.enter());
+        let waiting = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.empty().await }
+        });
+        drop(first);
+        assert_eq!(gate.inside(), 1);
+        drop(second);
+        waiting.await.unwrap();
+    }
+}

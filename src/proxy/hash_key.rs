@@ -1,0 +1,88 @@
+//! The part of a request that the hash algorithms hash.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use pingora::http::RequestHeader;
+
+use crate::balance::{HashOn, hash};
+
+/// The request's hash. A request without the part asked for gets a random one, so that such
+/// requests are spread instead of all falling to one instance.
+pub(super) fn of(hash_on: &HashOn, request: &RequestHeader, client: IpAddr) -> u64 {
+    let hashed = match hash_on {
+        HashOn::Header(name) => request.headers.get(name).map(|v| hash::of(v.as_bytes())),
+        HashOn::Cookie(name) => cookie(&request.headers, name).map(hash::of),
+        HashOn::Query(name) => query(request.uri.query(), name).map(|v| hash::of(v.as_bytes())),
+        HashOn::Path => Some(hash::of(request.uri.path().as_bytes())),
+        HashOn::ClientIp => Some(match client {
+            IpAddr::V4(address) => hash::of(&address.octets()),
+            IpAddr::V6(address) => hash::of(&address.octets()),
+        }),
+    };
+    hashed.unwrap_or_else(|| fastrand::u64(..))
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    headers
+        .get_all(http::header::COOKIE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b';'))
+        .find_map(|pair| {
+            let pair = pair.trim_ascii();
+            let rest = pair.strip_prefix(name.as_bytes())?;
+            rest.strip_prefix(b"=")
+        })
+}
+
+/// Compared as written: a value counts as different when it is escaped differently.
+fn query<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+    query?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(path: &str, headers: &[(&'static str, &str)]) -> RequestHeader {
+        let mut request = RequestHeader::build("GET", path.as_bytes(), None).unwrap();
+        for &(name, value) in headers {
+            request.append_header(name, value).unwrap();
+        }
+        request
+    }
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn equal_parts_hash_alike_wherever_they_stand() {
+        let cookie = HashOn::Cookie("user".to_owned());
+        let first = of(&cookie, &request("/", &[("Cookie", "a=1; user=7")]), CLIENT);
+        let second = of(
+            &cookie,
+            &request("/x", &[("Cookie", "b=2"), ("Cookie", "user=7;c=3")]),
+            CLIENT,
+        );
+        assert_eq!(first, second);
+        let query = HashOn::Query("user".to_owned());
+        assert_eq!(
+            of(&query, &request("/?user=7&b=1", &[]), CLIENT),
+            of(&query, &request("/y?superuser=1&user=7", &[]), CLIENT),
+        );
+        let path = HashOn::Path;
+        assert_eq!(
+            of(&path, &request("/a?x=1", &[]), CLIENT),
+            of(&path, &request("/a?x=2", &[]), CLIENT)
+        );
+    }
+
+    #[test]
+    fn requests_without_the_part_are_spread() {
+        let header = HashOn::Header(http::HeaderName::from_static("x-user"));
+        let bare = request("/", &[]);
+        assert_ne!(of(&header, &bare, CLIENT), of(&header, &bare, CLIENT));
+    }
+}
