@@ -1,5 +1,7 @@
 //! callboard: a service registry and the load-balancing proxy in front of it, in one binary.
 
+pub mod admin;
+pub mod api;
 pub mod balance;
 pub mod cluster;
 pub mod endpoint;

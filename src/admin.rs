@@ -1,0 +1,3 @@
+//! What operators and orchestrators ask of callboard itself.
+
+pub mod health;

@@ -1,0 +1,90 @@
+//! The control plane's HTTP edges: parse, command, rebuild the answer from our own types.
+//!
+//! Everything a client sends is parsed into domain types before it reaches the registry, and every
+//! reply is built from domain types, so that nothing one client sends reaches another unparsed.
+//! Whatever a request looks like, the answer is either what was asked for or a
+//! [`Problem`] that says why not.
+
+pub mod body;
+pub mod caller;
+mod guard;
+pub mod native;
+pub mod problem;
+pub mod query;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::Method;
+use axum::middleware;
+use axum::routing::get;
+
+use crate::cluster::clusters::Clusters;
+use crate::registry::Registry;
+use problem::{Kind, Problem};
+
+/// What every handler works with. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    /// Who is signed in.
+    pub registry: Registry,
+    /// What they are doing.
+    pub clusters: Clusters,
+    /// Turns true when the process is leaving: streams and long polls then end.
+    pub closing: tokio::sync::watch::Receiver<bool>,
+}
+
+impl Api {
+    /// All routes below `/api/v1`, with the control plane's limits and its 404 and 405 answers.
+    ///
+    /// Serve it with connect info of [`SocketAddr`](std::net::SocketAddr), which tells handlers who
+    /// is calling.
+    pub fn router(self) -> Router {
+        self.control_plane(Router::new())
+    }
+
+    /// The whole control plane: these routes and those `beside` them, under the same guard and with
+    /// the same 404 and 405 answers.
+    pub fn control_plane(self, beside: Router) -> Router {
+        Router::new()
+            .route("/", get(welcome))
+            .nest("/api/v1", native::routes())
+            .with_state(self)
+            .merge(beside)
+            .fallback(no_such_route)
+            .method_not_allowed_fallback(method_not_allowed)
+            .layer(middleware::from_fn(guard::same_origin))
+    }
+
+    /// Ends when the process is leaving.
+    async fn closed(&self) {
+        let mut closing = self.closing.clone();
+        if closing.wait_for(|closing| *closing).await.is_err() {
+            std::future::pending().await
+        }
+    }
+}
+
+async fn welcome() -> &'static str {
+    concat!(
+        "callboard ",
+        env!("CARGO_PKG_VERSION"),
+        ": service registry and load-balancing proxy\n\n",
+        include_str!("api/welcome.txt")
+    )
+}
+
+async fn no_such_route(request: Request) -> Problem {
+    let detail = format!(
+        "there is no {} (expected a path such as /api/v1/services; GET / names them)",
+        request.uri().path()
+    );
+    Problem::new(Kind::NoSuchRoute, detail)
+}
+
+async fn method_not_allowed(method: Method, request: Request) -> Problem {
+    let detail = format!(
+        "{method} is not a method of {} (expected one of those in the Allow header)",
+        request.uri().path()
+    );
+    Problem::new(Kind::MethodNotAllowed, detail)
+}

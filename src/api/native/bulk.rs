@@ -1,0 +1,235 @@
+//! Many at once: one call, one change to the registry, and a status for each item in order.
+//!
+//! The reply is 200 whatever became of the items; nothing waits for probes, so that an instance
+//! that has yet to pass its first shows as 202.
+
+use std::time::Instant;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::Api;
+use crate::api::body;
+use crate::api::caller::{Caller, InstancePath};
+use crate::api::problem::{Faults, Problem};
+use crate::api::query::Query;
+use crate::names::{InstanceId, ServiceName};
+use crate::registry::command::{Applied, Command, Refusal};
+
+use super::instance::registered;
+use super::registration::{self, Defaults};
+use super::view::Views;
+use super::wire::Generation;
+
+/// The most items in one call.
+const MAX_ITEMS: usize = 500;
+
+/// What became of one item.
+#[derive(Debug, Serialize)]
+pub(super) struct ItemView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<ServiceName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<InstanceId>,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Problem>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Batch {
+    instances: Option<Vec<Value>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Renewals {
+    leases: Option<Vec<Value>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Renewal {
+    service: Option<ServiceName>,
+    id: Option<InstanceId>,
+    generation: Option<Generation>,
+}
+
+/// `POST /instances:batch` `{"instances": […]}`: signs in every instance that is described rightly.
+pub(super) async fn register(
+    State(api): State<Api>,
+    caller: Caller,
+    query: Query,
+    body: Body,
+) -> Result<Json<Vec<ItemView>>, Problem> {
+    query.finish()?;
+    let body = body::json(&body::read(body, body::MAX_BULK_BODY).await?)?;
+    let mut faults = Faults::default();
+    let batch: Batch = body::fields(body, &mut faults);
+    let items = items("instances", batch.instances, faults)?;
+
+    let ttl = api.registry.rules().ttl;
+    let mut commands = Vec::with_capacity(items.len());
+    let mut outcomes = Vec::with_capacity(items.len());
+    for item in items {
+        let read = registration::read_named(item, Defaults { caller, ttl });
+        outcomes.push(read.map(|instance| {
+            let path = InstancePath {
+                service: instance.service.clone(),
+                id: instance.id.clone(),
+            };
+            commands.push(Command::Register(instance));
+            path
+        }));
+    }
+    let applied = api.registry.submit_all(commands, caller.actor()).await;
+
+    let views = Views::new(&api);
+    let mut applied = applied.into_iter();
+    let unanswered = || Err(Refusal::Unavailable("it did not answer".to_owned()));
+    let outcomes = outcomes.into_iter().map(|outcome| match outcome {
+        Err((problem, named)) => ItemView::refused(named, problem),
+        Ok(path) => match applied.next().unwrap_or_else(unanswered) {
+            Ok(Applied {
+                member, created, ..
+            }) => {
+                let status = registered(views.status(&member).availability, created);
+                ItemView::accepted(path, status)
+            }
+            Err(refusal) => ItemView::refused(Some(path), refusal.into()),
+        },
+    });
+    Ok(Json(outcomes.collect()))
+}
+
+/// `POST /leases:renew` `{"leases": [{"service", "id", "generation"?}…]}`: 204 for each that was
+/// renewed, 404 for each that must register again.
+pub(super) async fn renew(
+    State(api): State<Api>,
+    query: Query,
+    body: Body,
+) -> Result<Json<Vec<ItemView>>, Problem> {
+    query.finish()?;
+    let body = body::json(&body::read(body, body::MAX_BULK_BODY).await?)?;
+    let mut faults = Faults::default();
+    let renewals: Renewals = body::fields(body, &mut faults);
+    let items = items("leases", renewals.leases, faults)?;
+    let now = Instant::now();
+    let outcomes = items.into_iter().map(|item| {
+        let (path, generation) = match renewal(item) {
+            Ok(renewal) => renewal,
+            Err(problem) => return ItemView::refused(None, problem),
+        };
+        let (service, id) = (path.service.as_str(), path.id.as_str());
+        match api.registry.renew(service, id, generation, now) {
+            Ok(_) => ItemView::accepted(path, StatusCode::NO_CONTENT),
+            Err(refusal) => ItemView::refused(Some(path), refusal.into()),
+        }
+    });
+    Ok(Json(outcomes.collect()))
+}
+
+impl ItemView {
+    fn accepted(path: InstancePath, status: StatusCode) -> Self {
+        Self {
+            service: Some(path.service),
+            id: Some(path.id),
+            status: status.as_u16(),
+            error: None,
+        }
+    }
+
+    fn refused(path: Option<InstancePath>, problem: Problem) -> Self {
+        let (service, id) = path.map(|path| (path.service, path.id)).unzip();
+        Self {
+            service,
+            id,
+            status: problem.status(),
+            error: Some(problem),
+        }
+    }
+}
+
+/// The items of a call, if they are there and not too many.
+fn items(
+    field: &str,
+    items: Option<Vec<Value>>,
+    mut faults: Faults,
+) -> Result<Vec<Value>, Problem> {
+    match &items {
+        None if !faults.cover(field) => faults.add(field, "is missing (expected a list)"),
+        Some(items) if items.len() > MAX_ITEMS => faults.add(
+            field,
+            format!("has {} items (expected at most {MAX_ITEMS})", items.len()),
+        ),
+        _ => {}
+    }
+    faults.none_or(items.unwrap_or_default())
+}
+
+fn renewal(item: Value) -> Result<(InstancePath, Option<u64>), Problem> {
+    let mut faults = Faults::default();
+    let renewal: Renewal = body::fields(item, &mut faults);
+    for (field, missing) in [
+        ("service", renewal.service.is_none()),
+        ("id", renewal.id.is_none()),
+    ] {
+        if missing && !faults.cover(field) {
+            faults.add(field, "is missing (expected a name)");
+        }
+    }
+    match (renewal.service, renewal.id) {
+        (Some(service), Some(id)) => faults.none_or((
+            InstancePath { service, id },
+            renewal.generation.map(|generation| generation.0),
+        )),
+        _ => Err(faults.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn too_many_items_or_none_at_all_are_refused() {
+        let named = |result: Result<Vec<Value>, Problem>| {
+            let problem = result.unwrap_err();
+            (problem.status(), problem.errors()[0].field.clone())
+        };
+        let many = Some(vec![Value::Null; MAX_ITEMS + 1]);
+        assert_eq!(
+            named(items("leases", many, Faults::default())),
+            (422, "leases".into())
+        );
+        assert_eq!(
+            named(items("leases", None, Faults::default())),
+            (422, "leases".into())
+        );
+        assert!(items("leases", Some(Vec::new()), Faults::default()).is_ok());
+    }
+
+    #[test]
+    fn a_renewal_names_what_it_renews() {
+        let (path, generation) =
+            renewal(json!({"service": "web", "id": "1", "generation": 7})).unwrap();
+        assert_eq!((path.id.as_str(), generation), ("1", Some(7)));
+        for (item, field) in [
+            (json!({"id": "1"}), "service"),
+            (json!({"service": "web"}), "id"),
+            (json!({"service": "a b", "id": "1"}), "service"),
+            (json!({"service": "web", "id": "1", "ttl": "5s"}), "ttl"),
+            (json!("web/1"), ""),
+        ] {
+            let problem = renewal(item.clone()).unwrap_err();
+            assert_eq!(problem.errors()[0].field, field, "{item}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Signing in, and looking at one instance.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::api::Api;
+use crate::api::body;
+use crate::api::caller::{Caller, InstancePath};
+use crate::api::problem::{Kind, Problem};
+use crate::api::query::Query;
+use crate::cluster::status::Status;
+use crate::health::availability::Availability;
+use crate::registry::command::Command;
+
+use super::registration::{self, Defaults};
+use super::version::Version;
+use super::view::Views;
+
+/// How long a registration waits for its first probe to pass, unless it says.
+const DEFAULT_ADMISSION_WAIT: Duration = Duration::from_secs(1);
+/// How long it may wait at most.
+const MAX_ADMISSION_WAIT: Duration = Duration::from_secs(30);
+
+/// `PUT /services/{service}/instances/{id}[?wait=2s]`: 201 if new, 200 if replaced; 202 if it is
+/// registered and still fails its probes at the end of the wait.
+pub(super) async fn register(
+    State(api): State<Api>,
+    caller: Caller,
+    path: InstancePath,
+    mut query: Query,
+    body: Body,
+) -> Result<Response, Problem> {
+    let wait = query.duration("wait").unwrap_or(DEFAULT_ADMISSION_WAIT);
+    query.finish()?;
+    let body = body::json(&body::read(body, body::MAX_BODY).await?)?;
+    let ttl = api.registry.rules().ttl;
+    let instance = registration::read_at(&path, body, Defaults { caller, ttl })?;
+
+    let command = Command::Register(instance);
+    let applied = api.registry.submit(command, caller.actor()).await?;
+    let Some(status) = admission(&api, &path, wait.min(MAX_ADMISSION_WAIT)).await else {
+        let detail = format!(
+            "service {:?} instance {:?} was registered, and removed again while it waited for its \
+             first probe (expected it to stay)",
+            path.service, path.id
+        );
+        return Err(Problem::new(Kind::UnknownInstance, detail));
+    };
+    let code = registered(status.availability, applied.created);
+    let view = Views::new(&api)
+        .instance_with(&applied.member, status)
+        .for_holder();
+    let mut response = (code, Json(view)).into_response();
+    Version::of_member(&applied.member).stamp(&mut response);
+    Ok(response)
+}
+
+/// `GET /services/{service}/instances/{id}`.
+pub(super) async fn show(
+    State(api): State<Api>,
+    path: InstancePath,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    query.finish()?;
+    let snapshot = api.registry.snapshot();
+    let member = snapshot
+        .member(path.service.as_str(), path.id.as_str())
+        .ok_or_else(|| path.unknown())?;
+    let view = Views::new(&api).instance(member);
+    Ok(Version::of_member(member).reply(&headers, view))
+}
+
+/// The status of an accepted registration.
+pub(super) fn registered(availability: Availability, created: bool) -> StatusCode {
+    match (availability, created) {
+        (Availability::Starting | Availability::Unhealthy, _) => StatusCode::ACCEPTED,
+        (_, true) => StatusCode::CREATED,
+        (_, false) => StatusCode::OK,
+    }
+}
+
+/// Waits for the first probe's verdict. Nothing that is believed unprobed has to wait.
+async fn admission(api: &Api, path: &InstancePath, wait: Duration) -> Option<Status> {
+    let (service, id) = (path.service.as_str(), path.id.as_str());
+    tokio::select! {
+        status = api.clusters.settled(service, id, wait) => status,
+        () = api.closed() => api.clusters.status(service, id),
+    }
+}

@@ -1,0 +1,85 @@
+//! Heartbeats.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+
+use crate::api::Api;
+use crate::api::body;
+use crate::api::caller::InstancePath;
+use crate::api::problem::{Faults, Problem};
+use crate::api::query::Query;
+
+use super::wire::{Figure, Generation};
+
+/// The optional body of a heartbeat.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Heartbeat {
+    generation: Option<Generation>,
+    #[serde(rename = "utilization")]
+    _utilization: Option<Figure>,
+    #[serde(rename = "qps")]
+    _qps: Option<Figure>,
+    #[serde(rename = "errors")]
+    _errors: Option<Figure>,
+    #[serde(rename = "capacity")]
+    _capacity: Option<Figure>,
+}
+
+/// `PUT /services/{service}/instances/{id}/lease[?generation=]`: 204; 404 tells the instance to
+/// register again. A static member has no lease, and its heartbeat changes nothing.
+pub(super) async fn renew(
+    State(api): State<Api>,
+    path: InstancePath,
+    mut query: Query,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let generation = query.number("generation");
+    query.finish()?;
+    let body = body::read(body, body::MAX_BODY).await?;
+    let generation = match &*body {
+        [] => generation,
+        body => generation.or(read(body)?),
+    };
+    let (service, id) = (path.service.as_str(), path.id.as_str());
+    api.registry
+        .renew(service, id, generation, Instant::now())?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The generation a heartbeat names.
+fn read(body: &[u8]) -> Result<Option<u64>, Problem> {
+    let mut faults = Faults::default();
+    let heartbeat: Heartbeat = body::fields(body::json(body)?, &mut faults);
+    faults.none_or(heartbeat.generation.map(|generation| generation.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_may_name_its_generation_and_load() {
+        assert_eq!(read(b"{}"), Ok(None));
+        let body = br#"{"generation":7,"utilization":0.7,"qps":120,"errors":0.5,"capacity":200}"#;
+        assert_eq!(read(body), Ok(Some(7)));
+    }
+
+    #[test]
+    fn wrong_figures_are_named() {
+        for (body, field) in [
+            (r#"{"utilization":-1}"#, "utilization"),
+            (r#"{"qps":"many"}"#, "qps"),
+            (r#"{"errors":[]}"#, "errors"),
+            (r#"{"generation":1.5}"#, "generation"),
+            (r#"{"load":1}"#, "load"),
+        ] {
+            let problem = read(body.as_bytes()).unwrap_err();
+            assert_eq!(problem.errors()[0].field, field, "{body}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Changing part of a registration: a merge patch
+//! ([RFC 7396](https://www.rfc-editor.org/rfc/rfc7396)) of what may change while an instance runs.
+//! `null` takes a value back to what a registration without it would have.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::api::Api;
+use crate::api::body;
+use crate::api::caller::{Caller, InstancePath};
+use crate::api::problem::{Faults, Problem};
+use crate::api::query::Query;
+use crate::instance::MAX_WEIGHT;
+use crate::registry::command::{Command, Patch};
+
+use super::version::{self, Version};
+use super::view::Views;
+use super::wire::{Integer, nullable};
+
+/// The weight of a registration that names none.
+const DEFAULT_WEIGHT: u32 = 1;
+
+/// `PATCH /services/{service}/instances/{id}`: 200 with the instance; 412 if it is not the one
+/// `If-Match` names.
+pub(super) async fn patch(
+    State(api): State<Api>,
+    caller: Caller,
+    path: InstancePath,
+    query: Query,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    query.finish()?;
+    let patch = read(body::json(&body::read(body, body::MAX_BODY).await?)?)?;
+    let if_match = {
+        let snapshot = api.registry.snapshot();
+        let member = snapshot
+            .member(path.service.as_str(), path.id.as_str())
+            .ok_or_else(|| path.unknown())?;
+        version::if_match(&headers, member, snapshot.revision)?
+    };
+    let command = Command::Patch {
+        service: path.service,
+        id: path.id,
+        patch,
+        if_match,
+    };
+    let applied = api.registry.submit(command, caller.actor()).await?;
+    let view = Views::new(&api).instance(&applied.member);
+    Ok(Version::of_member(&applied.member).reply(&HeaderMap::new(), view))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PatchFields {
+    #[serde(deserialize_with = "nullable")]
+    weight: Option<Option<Integer<0, { MAX_WEIGHT as u64 }>>>,
+    #[serde(deserialize_with = "nullable")]
+    zone: Option<Option<String>>,
+    #[serde(deserialize_with = "nullable")]
+    tags: Option<Option<BTreeSet<String>>>,
+    #[serde(deserialize_with = "nullable")]
+    metadata: Option<Option<BTreeMap<String, Option<String>>>>,
+}
+
+fn read(value: Value) -> Result<Patch, Problem> {
+    let mut faults = Faults::default();
+    let fields: PatchFields = body::fields(value, &mut faults);
+    let weight = |weight: Option<Integer<0, _>>| match weight {
+        Some(Integer(weight)) => u32::try_from(weight).unwrap_or(MAX_WEIGHT),
+        None => DEFAULT_WEIGHT,
+    };
+    faults.none_or(Patch {
+        weight: fields.weight.map(weight),
+        zone: fields.zone,
+        tags: fields.tags.map(Option::unwrap_or_default),
+        clear_metadata: matches!(fields.metadata, Some(None)),
+        metadata: fields.metadata.flatten().unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_stays_and_null_takes_back() {
+        assert_eq!(read(json!({})).unwrap(), Patch::default());
+        let patch = read(json!({"weight": null, "zone": null, "tags": null, "metadata": null}));
+        let patch = patch.unwrap();
+        assert_eq!(patch.weight, Some(1));
+        assert_eq!(patch.zone, Some(None));
+        assert_eq!(patch.tags, Some(BTreeSet::new()));
+        assert!(patch.clear_metadata && patch.metadata.is_empty());
+    }
+
+    #[test]
+    fn metadata_is_merged_entry_by_entry() {
+        let patch = read(json!({"weight": 5, "metadata": {"build": "8", "old": null}})).unwrap();
+        assert_eq!(patch.weight, Some(5));
+        assert!(!patch.clear_metadata);
+        assert_eq!(patch.metadata["build"], Some("8".to_owned()));
+        assert_eq!(patch.metadata["old"], None);
+    }
+
+    #[test]
+    fn nothing_else_can_be_patched() {
+        let cases = [
+            (json!({"port": 1}), "port"),
+            (json!({"id": "x"}), "id"),
+            (json!({"lease": null}), "lease"),
+            (json!({"weight": "1"}), "weight"),
+            (json!({"tags": {"a": 1}}), "tags"),
+            (json!({"metadata": {"a": {"b": "c"}}}), "metadata.a"),
+            (json!(null), ""),
+        ];
+        for (body, field) in cases {
+            let problem = read(body.clone()).unwrap_err();
+            assert_eq!(problem.errors()[0].field, field, "{body}");
+        }
+    }
+}

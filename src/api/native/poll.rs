@@ -1,0 +1,130 @@
+//! Long polls: `?index=N&wait=30s`.
+//!
+//! The caller says up to which index it knows everything. If something has changed since, it is
+//! answered at once, else when it does, or with what there is at the end of the wait, which is
+//! 5 minutes unless given and never more than 10 (Consul's figures). An index from the future is one
+//! of another process's life: it is answered at once too, with an index of this one.
+
+use std::time::Duration;
+
+use crate::api::Api;
+use crate::api::query::Query;
+use crate::names::ServiceName;
+use crate::registry::snapshot::Revision;
+
+const DEFAULT_WAIT: Duration = Duration::from_secs(5 * 60);
+const MAX_WAIT: Duration = Duration::from_secs(10 * 60);
+
+/// What a caller wants to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Poll {
+    index: Option<Revision>,
+    wait: Duration,
+}
+
+impl Poll {
+    /// Takes `index` and `wait` out of a query. A `wait` without an `index` waits for nothing.
+    pub(super) fn take(query: &mut Query) -> Self {
+        Self {
+            index: query.number("index").map(Revision),
+            wait: query
+                .duration("wait")
+                .map_or(DEFAULT_WAIT, |wait| wait.min(MAX_WAIT)),
+        }
+    }
+
+    /// Waits until there is something to answer with.
+    pub(super) async fn wait(self, api: &Api, service: Option<&ServiceName>) {
+        let Some(index) = self.index else { return };
+        if index > api.registry.snapshot().revision {
+            return;
+        }
+        let mut follower = api.registry.follow(service);
+        tokio::select! {
+            _ = follower.passed(index) => {}
+            () = tokio::time::sleep(self.wait) => {}
+            () = api.closed() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt;
+    use tokio::sync::watch;
+
+    use crate::api::query::tests::query;
+    use crate::cluster::clusters::Clusters;
+    use crate::cluster::policy::Policies;
+    use crate::health::probe::Prober;
+    use crate::registry::store::memory::MemoryStore;
+    use crate::registry::{Registry, Rules};
+
+    use super::*;
+
+    /// An API with nobody in it.
+    fn api(closing: watch::Receiver<bool>) -> Api {
+        let (prober, _probes) = Prober::new(1);
+        let clusters = Clusters::new(Policies::default(), prober, |_, _| {});
+        let rules = Rules {
+            ttl: Duration::from_secs(15),
+            min_ttl: Duration::from_secs(1),
+            max_ttl: Duration::from_secs(60),
+            allow: Vec::new(),
+        };
+        let observer = Arc::new(clusters.clone());
+        Api {
+            registry: Registry::start(Box::new(MemoryStore), rules, observer).unwrap(),
+            clusters,
+            closing,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_poll_ends_when_the_process_leaves() {
+        let (leave, closing) = watch::channel(false);
+        let api = api(closing);
+        let poll = Poll {
+            index: Some(api.registry.snapshot().revision),
+            wait: MAX_WAIT,
+        };
+        let mut waiting = Box::pin(poll.wait(&api, None));
+        assert!((&mut waiting).now_or_never().is_none());
+        leave.send_replace(true);
+        waiting.await;
+    }
+
+    #[tokio::test]
+    async fn nothing_to_wait_for_is_not_waited_for() {
+        let (_leave, closing) = watch::channel(false);
+        let api = api(closing);
+        for index in [None, Some(Revision(u64::MAX))] {
+            let poll = Poll {
+                index,
+                wait: MAX_WAIT,
+            };
+            assert!(poll.wait(&api, None).now_or_never().is_some(), "{index:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_has_a_default_and_a_cap() {
+        let cases = [
+            ("", None, 300),
+            ("index=7", Some(7), 300),
+            ("index=7&wait=30s", Some(7), 30),
+            ("index=0&wait=1h", Some(0), 600),
+        ];
+        for (text, index, seconds) in cases {
+            let mut query = query(text).await;
+            let expected = Poll {
+                index: index.map(Revision),
+                wait: Duration::from_secs(seconds),
+            };
+            assert_eq!(Poll::take(&mut query), expected, "{text}");
+            assert!(query.finish().is_ok());
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! `application/problem+json` answers (RFC 9457).
+//!
+//! The registry knows no status codes; this is where its refusals, and everything that can be wrong
+//! with a request before it gets that far, turn into HTTP. Programs go by `type` and `status`,
+//! people read `detail`, and forms point at `errors`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Serialize, Serializer};
+
+use crate::registry::command::Refusal;
+
+/// One answer that says what went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: Kind,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// Where the field is: `port`, `check.http.path`, `tags[3]`; for a parameter of the query, its
+    /// name.
+    pub field: String,
+    /// What is wrong with it, and what was expected.
+    pub detail: String,
+}
+
+/// The kinds of problem. Each has a stable URN, a title and a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The body is not JSON.
+    MalformedJson,
+    /// The body broke off.
+    BrokenBody,
+    /// The body took too long to arrive.
+    SlowBody,
+    /// A web page of another origin made a browser send the request.
+    CrossOrigin,
+    /// There is nothing at this path.
+    NoSuchRoute,
+    /// Nobody has registered for the service.
+    UnknownService,
+    /// The service has no such instance.
+    UnknownInstance,
+    /// The path is right and the method is not.
+    MethodNotAllowed,
+    /// The call comes from an earlier life of the instance.
+    Fenced,
+    /// The instance came back while the caller waited for it to drain.
+    DrainEnded,
+    /// The instance has changed since the caller saw it.
+    Stale,
+    /// The body is longer than allowed.
+    TooLarge,
+    /// Fields of the request have the wrong type or break a limit.
+    InvalidFields,
+    /// The change cannot be made now; later it may.
+    Unavailable,
+}
+
+impl Kind {
+    fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::MalformedJson => (
+                S::BAD_REQUEST,
+                "urn:callboard:problem:malformed-json",
+                "The body is not JSON",
+            ),
+            Self::BrokenBody => (
+                S::BAD_REQUEST,
+                "urn:callboard:problem:broken-body",
+                "The body broke off",
+            ),
+            Self::SlowBody => (
+                S::REQUEST_TIMEOUT,
+                "urn:callboard:problem:slow-body",
+                "The body took too long",
+            ),
+            Self::CrossOrigin => (
+                S::FORBIDDEN,
+                "urn:callboard:problem:cross-origin",
+                "Another site's page may not change the registry",
+            ),
+            Self::NoSuchRoute => (
+                S::NOT_FOUND,
+                "urn:callboard:problem:no-such-route",
+                "There is nothing here",
+            ),
+            Self::UnknownService => (
+                S::NOT_FOUND,
+                "urn:callboard:problem:unknown-service",
+                "The service is not registered",
+            ),
+            Self::UnknownInstance => (
+                S::NOT_FOUND,
+                "urn:callboard:problem:unknown-instance",
+                "The instance is not registered",
+            ),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "urn:callboard:problem:method-not-allowed",
+                "The method is not allowed here",
+            ),
+            Self::Fenced => (
+                S::CONFLICT,
+                "urn:callboard:problem:fenced",
+                "A later generation of the instance is registered",
+            ),
+            Self::DrainEnded => (
+                S::CONFLICT,
+                "urn:callboard:problem:drain-ended",
+                "The instance came back while it drained",
+            ),
+            Self::Stale => (
+                S::PRECONDITION_FAILED,
+                "urn:callboard:problem:stale",
+                "The instance has changed",
+            ),
+            Self::TooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "urn:callboard:problem:too-large",
+                "The body is too large",
+            ),
+            Self::InvalidFields => (
+                S::UNPROCESSABLE_ENTITY,
+                "urn:callboard:problem:invalid-fields",
+                "The request breaks the rules",
+            ),
+            Self::Unavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "urn:callboard:problem:unavailable",
+                "The registry cannot do this now",
+            ),
+        }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.parts().1)
+    }
+}
+
+impl Problem {
+    /// A problem of one kind; `detail` says what failed, on what, and what was expected.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let (status, _, title) = kind.parts();
+        Self {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// The problem of an instance that is not there.
+    pub fn unknown_instance(service: &str, id: &str) -> Self {
+        Refusal::NotFound {
+            service: service.to_owned(),
+            id: id.to_owned(),
+        }
+        .into()
+    }
+
+    /// The HTTP status the problem is answered with.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The fields it names, in the order they were found to be wrong.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.kind.parts();
+        let mut response = (status, axum::Json(&self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if self.kind == Kind::Unavailable {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match &refusal {
+            Refusal::NotFound { .. } => Kind::UnknownInstance,
+            Refusal::Fenced { .. } => Kind::Fenced,
+            Refusal::Stale { .. } => Kind::Stale,
+            Refusal::NotDraining { .. } => Kind::DrainEnded,
+            Refusal::Unavailable(_) => Kind::Unavailable,
+            Refusal::Invalid { field, problem } => {
+                return Faults::one(*field, problem.clone()).into();
+            }
+        };
+        Self::new(kind, refusal.to_string())
+    }
+}
+
+/// Collects what is wrong with a request's fields, so that one answer can name them all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults(Vec<FieldError>);
+
+impl Faults {
+    /// Just one.
+    pub fn one(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        let mut faults = Self::default();
+        faults.add(field, detail);
+        faults
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, field: impl Into<String>, detail: impl Into<String>) {
+        self.0.push(FieldError {
+            field: field.into(),
+            detail: detail.into(),
+        });
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `field`, or something inside it, is already known to be wrong: that it is missing as
+    /// well is then no news.
+    pub fn cover(&self, field: &str) -> bool {
+        self.0.iter().any(|error| {
+            error
+                .field
+                .strip_prefix(field)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
+    }
+
+    /// `value` if nothing is wrong.
+    ///
+    /// # Errors
+    /// The [`Problem`] that names every fault.
+    pub fn none_or<T>(self, value: T) -> Result<T, Problem> {
+        if self.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.into())
+        }
+    }
+}
+
+impl From<Faults> for Problem {
+    fn from(faults: Faults) -> Self {
+        let detail = faults
+            .0
+            .iter()
+            .map(|error| match error.field.as_str() {
+                "" => error.detail.clone(),
+                field => format!("{field}: {}", error.detail),
+            })
+            .collect::<Vec<_>>()
+            .join("; ");
+        Self {
+            errors: faults.0,
+            ..Self::new(Kind::InvalidFields, detail)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_its_type_title_status_detail_and_fields() {
+        let mut faults = Faults::one("port", "is missing");
+        faults.add("weight", "is too much");
+        let json = serde_json::to_value(Problem::from(faults)).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "type": "urn:callboard:problem:invalid-fields",
+                "title": "The request breaks the rules",
+                "status": 422,
+                "detail": "port: is missing; weight: is too much",
+                "errors": [
+                    {"field": "port", "detail": "is missing"},
+                    {"field": "weight", "detail": "is too much"},
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn every_refusal_has_its_status() {
+        let refusals = [
+            (
+                Refusal::NotFound {
+                    service: "web".into(),
+                    id: "1".into(),
+                },
+                404,
+            ),
+            (
+                Refusal::Fenced {
+                    given: 1,
+                    current: 2,
+                },
+                409,
+            ),
+            (
+                Refusal::Stale {
+                    given: Default::default(),
+                    current: Default::default(),
+                },
+                412,
+            ),
+            (
+                Refusal::Invalid {
+                    field: "tags",
+                    problem: "65 tags (expected at most 64)".into(),
+                },
+                422,
+            ),
+            (
+                Refusal::NotDraining {
+                    service: "web".into(),
+                    id: "1".into(),
+                },
+                409,
+            ),
+            (Refusal::Unavailable("disk full".into()), 503),
+        ];
+        for (refusal, status) in refusals {
+            let response = Problem::from(refusal).into_response();
+            assert_eq!(response.status(), status);
+            assert_eq!(
+                response.headers()[header::CONTENT_TYPE],
+                "application/problem+json"
+            );
+        }
+    }
+
+    #[test]
+    fn a_fault_covers_the_field_and_what_is_inside_it() {
+        let faults = Faults::one("check.http.path", "is empty");
+        assert!(faults.cover("check"));
+        assert!(faults.cover("check.http.path"));
+        assert!(!faults.cover("che"));
+        assert!(!faults.cover("port"));
+    }
+}
