@@ -4,6 +4,7 @@ pub mod admin;
 pub mod api;
 pub mod balance;
 pub mod cluster;
+pub mod config;
 pub mod endpoint;
 pub mod health;
 pub mod instance;

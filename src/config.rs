@@ -1,0 +1,183 @@
+//! The configuration file, read into a [`Config`] that is valid by construction.
+//!
+//! ```text
+//! text ─ document ─▶ tree with places ─ shape ─▶ raw structs ─ planes, policy, routes ─▶ Config
+//!                          └────────── report: every finding at its place ──────────┘
+//! ```
+//!
+//! Reading goes on behind an error as far as that makes sense, so that an operator is told of all
+//! of them at once. The values themselves are parsed as they are read (`scalar`, `variants`), and
+//! only how they go together is checked afterwards.
+//!
+//! Architecture invariant: the rest of the program knows no YAML, and no text makes reading panic.
+
+mod diagnostic;
+mod document;
+mod planes;
+mod policy;
+mod raw;
+mod report;
+mod routes;
+mod scalar;
+mod shadows;
+mod shape;
+mod source;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod variants;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+pub use diagnostic::Diagnostic;
+
+use crate::cluster::policy::{Admission, Policies};
+use crate::proxy::forwarded::TrustedProxies;
+use crate::registry::Rules;
+use crate::route::{DefaultRoutes, Routing};
+
+/// A valid configuration. The default is what an empty file says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// The data plane.
+    pub proxy: Proxy,
+    /// The control plane.
+    pub registry: ControlPlane,
+    /// Every service's policy.
+    pub policies: Policies,
+    /// Where requests go.
+    pub routing: Routing,
+}
+
+/// The data plane's process-wide settings. Only `trusted_proxies` can change without a restart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    /// The addresses clients call.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads; `None` is one per core.
+    pub threads: Option<usize>,
+    /// Whose forwarding headers are believed.
+    pub trusted_proxies: TrustedProxies,
+    /// How long a leaving process waits for requests in flight.
+    pub shutdown_grace: Duration,
+}
+
+/// The control plane's settings. Only `rules` can change without a restart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ControlPlane {
+    /// The address services sign in at.
+    pub listen: SocketAddr,
+    /// How leases are granted and who may register.
+    pub rules: Rules,
+}
+
+/// A configuration that was read: what it says, and what the operator should know of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What was accepted but should be known, in the order of the file.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080))],
+            threads: None,
+            trusted_proxies: TrustedProxies::default(),
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for ControlPlane {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8500)),
+            rules: Rules {
+                ttl: Duration::from_secs(15),
+                min_ttl: Duration::from_secs(1),
+                max_ttl: Duration::from_secs(60 * 60),
+                allow: vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())],
+            },
+        }
+    }
+}
+
+impl Config {
+    /// Reads and validates a file.
+    ///
+    /// # Errors
+    /// Every finding that keeps the file from being used, in the order of the file.
+    pub fn load(path: &Path) -> Result<Loaded, Vec<Diagnostic>> {
+        let text = source::read(path).map_err(|unreadable| vec![unreadable])?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// Validates a text; `file` is what diagnostics call it.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(file: &str, text: &str) -> Result<Loaded, Vec<Diagnostic>> {
+        let mut findings = Vec::new();
+        let Some(root) = document::parse(text, &mut findings) else {
+            return Err(report::diagnostics(file, findings));
+        };
+        let mut report = report::Report::new(root, findings);
+        let raw: raw::File = shape::read(&mut report);
+        let config = Self::from_raw(raw, &mut report);
+        let warnings = report.finish(file)?;
+        Ok(Loaded { config, warnings })
+    }
+
+    fn from_raw(raw: raw::File, report: &mut report::Report) -> Self {
+        let proxy = planes::proxy(&raw.proxy.0, report);
+        let registry = planes::control_plane(&raw.registry.0, &proxy, report);
+        let admission = (raw.registry.0.admission).map_or(Admission::default(), |raw| raw.0);
+        let policies = policy::policies(&raw.defaults.0, &raw.services.0, admission, report);
+        let default = Routing::default();
+        let default_routes = match (raw.default_routes, raw.host_suffix) {
+            (Some(scalar::Switch(false)), _) => None,
+            (_, Some(suffix)) => Some(DefaultRoutes {
+                host_suffix: suffix.0,
+            }),
+            (_, None) => default.default_routes,
+        };
+        Self {
+            proxy,
+            registry,
+            policies,
+            routing: Routing {
+                routes: routes::routes(raw.routes, report),
+                default_routes,
+            },
+        }
+    }
+
+    /// The keys whose value in `new` only a restart puts in force; everything else can change while
+    /// callboard runs.
+    pub fn restart_needed(&self, new: &Self) -> Vec<String> {
+        let changed = [
+            ("proxy.listen", self.proxy.listen != new.proxy.listen),
+            ("proxy.threads", self.proxy.threads != new.proxy.threads),
+            (
+                "proxy.shutdown_grace",
+                self.proxy.shutdown_grace != new.proxy.shutdown_grace,
+            ),
+            (
+                "registry.listen",
+                self.registry.listen != new.registry.listen,
+            ),
+        ];
+        changed
+            .into_iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(key, _)| key.to_owned())
+            .collect()
+    }
+}

@@ -1,0 +1,191 @@
+//! Policies: the built-in one, with `defaults` laid over it key by key, and over that each of
+//! `services`.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::raw;
+use super::report::{Path, Report};
+use super::scalar::{Name, Scalar, quoted};
+use super::shape::{Section, Several};
+use super::variants::Check as RawCheck;
+use crate::balance::{Algorithm, Balance};
+use crate::cluster::policy::{Admission, Policies, Policy, Timeouts};
+use crate::instance::check::{Check, CheckKind, CheckOverride, HttpCheck};
+use crate::units::format_duration;
+
+/// Every service's policy.
+pub(super) fn policies(
+    defaults: &raw::Policy,
+    services: &[(String, Section<raw::Policy>)],
+    admission: Admission,
+    report: &mut Report,
+) -> Policies {
+    let path = Path::default().key("defaults");
+    let default = laid_over(&Policy::default(), defaults, &path, report);
+
+    let all = Path::default().key("services");
+    let mut by_name = HashMap::new();
+    for (key, Section(raw)) in services {
+        let path = all.key(key);
+        let policy = laid_over(&default, raw, &path, report);
+        warn_of_unused_hashing(&policy.balance, raw, &path, report);
+        match Name::parse(key).map(|Name(name)| by_name.entry(name)) {
+            Ok(Entry::Vacant(entry)) => {
+                entry.insert(policy);
+            }
+            Ok(Entry::Occupied(entry)) => {
+                let message = format!(
+                    "{} is {:?} once more; upper and lower case are the same (expected once)",
+                    quoted(key),
+                    entry.key()
+                );
+                report.error_at_key(&path, message);
+            }
+            Err(wrong) => {
+                report.error_at_key(&path, format!("{wrong} (expected {})", Name::EXPECTED));
+            }
+        }
+    }
+    Policies {
+        default,
+        services: by_name,
+        admission,
+    }
+}
+
+/// `base` with what `raw` names in its place.
+fn laid_over(base: &Policy, raw: &raw::Policy, path: &Path, report: &mut Report) -> Policy {
+    for (key, given) in [
+        ("retry", raw.retry.is_some()),
+        ("outlier", raw.outlier.is_some()),
+        ("slow_start", raw.slow_start.is_some()),
+    ] {
+        if given {
+            report.warning(
+                &path.key(key),
+                "has no effect in this version (expected to be left out)",
+            );
+        }
+    }
+    let timeouts = &raw.timeouts.0;
+    Policy {
+        balance: Balance {
+            algorithm: (raw.balance.as_ref()).map_or(base.balance.algorithm, |raw| raw.0),
+            hash_on: (raw.hash_on.as_ref())
+                .map_or_else(|| base.balance.hash_on.clone(), |raw| raw.0.clone()),
+            bounded_load: (raw.bounded_load.as_ref())
+                .map_or(base.balance.bounded_load, |raw| raw.0),
+        },
+        check: match &raw.check {
+            None => base.check.clone(),
+            Some(RawCheck::Off) => None,
+            Some(RawCheck::Settings(raw)) => {
+                let path = path.key("check");
+                check_over(base.check.as_ref(), raw, &path, report)
+            }
+        },
+        timeouts: Timeouts {
+            connect: (timeouts.connect.as_ref()).map_or(base.timeouts.connect, |raw| raw.0),
+            request: (timeouts.request.as_ref()).map_or(base.timeouts.request, |raw| raw.0),
+            idle: (timeouts.idle.as_ref()).map_or(base.timeouts.idle, |raw| raw.0),
+        },
+        panic_threshold: (raw.panic_threshold.as_ref()).map_or(base.panic_threshold, |raw| raw.0),
+        drain: (raw.drain.as_ref()).map_or(base.drain, |raw| raw.0),
+    }
+}
+
+fn check_over(
+    base: Option<&Check>,
+    raw: &raw::CheckSettings,
+    path: &Path,
+    report: &mut Report,
+) -> Option<Check> {
+    let kind = match (&raw.tcp, &raw.http) {
+        (Some(_), Some(_)) => {
+            report.error(path, "has both tcp and http (expected one of them)");
+            None
+        }
+        (Some(_), None) => Some(CheckKind::Tcp),
+        (None, Some(Section(http))) => {
+            let base = base.map(|base| &base.kind);
+            http_over(base, http, &path.key("http"), report).map(CheckKind::Http)
+        }
+        (None, None) => None,
+    };
+    let over = CheckOverride {
+        enabled: None,
+        kind,
+        interval: raw.interval.as_ref().map(|raw| raw.0),
+        timeout: raw.timeout.as_ref().map(|raw| raw.0),
+        fall: raw.fall.as_ref().map(|raw| raw.0),
+        rise: raw.rise.as_ref().map(|raw| raw.0),
+    };
+    let check = over.over(base);
+    if let Some(check) = &check
+        && check.timeout > check.interval
+        && report.whole(path)
+    {
+        let message = format!(
+            "a probe may take {}, longer than the interval of {} (expected at most the interval)",
+            format_duration(check.timeout),
+            format_duration(check.interval)
+        );
+        report.warning(path, message);
+    }
+    check
+}
+
+/// An HTTP check that takes what it does not name from `base`, if that is one.
+fn http_over(
+    base: Option<&CheckKind>,
+    raw: &raw::HttpCheck,
+    path: &Path,
+    report: &mut Report,
+) -> Option<HttpCheck> {
+    let base = match base {
+        Some(CheckKind::Http(base)) => Some(base),
+        _ => None,
+    };
+    let Some(check_path) =
+        (raw.path.as_ref().map(|raw| raw.0.clone())).or_else(|| base.map(|base| base.path.clone()))
+    else {
+        if report.whole(path) {
+            report.error(path, "has no path (expected for example path: /health)");
+        }
+        return None;
+    };
+    let mut check = HttpCheck::new(check_path);
+    match &raw.expect {
+        Some(Several(statuses)) if !statuses.is_empty() => {
+            check.expect = statuses.iter().map(|raw| raw.0.clone()).collect();
+        }
+        Some(_) if report.whole(&path.key("expect")) => {
+            report.error(
+                &path.key("expect"),
+                "is empty (expected a status or a range of them such as 200-399)",
+            );
+        }
+        _ => check.expect = base.map_or(check.expect, |base| base.expect.clone()),
+    }
+    Some(check)
+}
+
+/// What only the hash algorithms use does nothing for a service that uses another. In `defaults` it
+/// waits for the services that do.
+fn warn_of_unused_hashing(balance: &Balance, raw: &raw::Policy, path: &Path, report: &mut Report) {
+    if matches!(balance.algorithm, Algorithm::RingHash | Algorithm::Maglev) {
+        return;
+    }
+    for (key, given) in [
+        ("hash_on", raw.hash_on.is_some()),
+        ("bounded_load", raw.bounded_load.is_some()),
+    ] {
+        if given {
+            report.warning(
+                &path.key(key),
+                "has no effect on this service (expected with balance: ring_hash or maglev)",
+            );
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The file's shape: one struct per mapping, one field per key, each left out by default.
+//!
+//! Values are parsed while they are read, so what is left to check afterwards is only how they go
+//! together.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::scalar::{
+    Address, Admit, Balancing, BoundedLoad, CheckPath, Count, Grace, Hashed, HostPattern,
+    HostSuffix, Method, Name, Network, Percent, Period, Protocol, RoutePath, Statuses, Switch,
+    Threads, Weight,
+};
+use super::shape::{Entries, Section, Several, Unavailable, given};
+use super::variants::{Auth, Check, Listener, Store};
+
+/// Declares the mappings; every key may be left out, and an unknown one is an error.
+macro_rules! mappings {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct $name {
+            $($(#[$attr])* pub(super) $field: $type,)*
+        }
+    )+};
+}
+
+mappings! {
+    /// The whole file.
+    File {
+        proxy: Section<Proxy>,
+        registry: Section<Registry>,
+        defaults: Section<Policy>,
+        services: Entries<Section<Policy>>,
+        routes: Several<Section<Route>>,
+        default_routes: Option<Switch>,
+        host_suffix: Option<HostSuffix>,
+    }
+
+    /// `proxy`.
+    Proxy {
+        listen: Option<Several<Listener>>,
+        threads: Option<Threads>,
+        trusted_proxies: Several<Network>,
+        shutdown_grace: Option<Grace>,
+    }
+
+    /// One of `proxy.listen`, when it is not just an address.
+    ListenerSettings {
+        address: Option<Address>,
+        tls: Option<Unavailable>,
+        protocol: Option<Protocol>,
+        service: Option<Unavailable>,
+    }
+
+    /// `registry`.
+    Registry {
+        listen: Option<Address>,
+        store: Option<Store>,
+        lease: Section<Lease>,
+        admission: Option<Admit>,
+        allow: Option<Several<Network>>,
+        auth: Option<Auth>,
+    }
+
+    /// `registry.lease`.
+    Lease {
+        ttl: Option<Period>,
+        min: Option<Period>,
+        max: Option<Period>,
+    }
+
+    /// `defaults` and each of `services`.
+    Policy {
+        balance: Option<Balancing>,
+        hash_on: Option<Hashed>,
+        bounded_load: Option<BoundedLoad>,
+        check: Option<Check>,
+        timeouts: Section<Timeouts>,
+        retry: Option<IgnoredAny>,
+        outlier: Option<IgnoredAny>,
+        panic_threshold: Option<Percent>,
+        slow_start: Option<IgnoredAny>,
+        drain: Option<Grace>,
+    }
+
+    /// `check`, when it is not `off`.
+    CheckSettings {
+        #[serde(deserialize_with = "given")]
+        tcp: Option<Section<TcpCheck>>,
+        #[serde(deserialize_with = "given")]
+        http: Option<Section<HttpCheck>>,
+        grpc: Option<Unavailable>,
+        interval: Option<Period>,
+        timeout: Option<Period>,
+        fall: Option<Count>,
+        rise: Option<Count>,
+    }
+
+    /// `check.tcp`, which has nothing to set.
+    TcpCheck {}
+
+    /// `check.http`.
+    HttpCheck {
+        path: Option<CheckPath>,
+        expect: Option<Several<Statuses>>,
+    }
+
+    /// `timeouts`.
+    Timeouts {
+        connect: Option<Period>,
+        request: Option<Period>,
+        idle: Option<Period>,
+    }
+
+    /// One of `routes`.
+    Route {
+        #[serde(rename = "match")]
+        matches: Section<Match>,
+        service: Option<Name>,
+        split: Option<Several<Section<Side>>>,
+        strip_prefix: Option<RoutePath>,
+    }
+
+    /// `match` of a route.
+    Match {
+        host: Option<HostPattern>,
+        path: Option<RoutePath>,
+        methods: Several<Method>,
+        headers: Entries<String>,
+    }
+
+    /// One of `split`.
+    Side {
+        service: Option<Name>,
+        weight: Option<Weight>,
+    }
+}

@@ -1,0 +1,361 @@
+//! Files with faults, and files that are odd.
+
+use super::*;
+
+/// The errors of each text, for snapshots.
+fn errors_of<const N: usize>(texts: [&str; N]) -> String {
+    texts.map(errors).concat()
+}
+
+fn warnings_of<const N: usize>(texts: [&str; N]) -> String {
+    texts.map(warnings).concat()
+}
+
+#[test]
+fn all_errors_are_told_at_once_in_the_order_of_the_file() {
+    insta::assert_snapshot!(errors(r#"proxy:
+  lisen: "0.0.0.0:80"
+  listen: [":8080", {address: 1.2.3.4, tls: {}}, "0.0.0.0:9"]
+  threads: many
+registry:
+  listen: 0.0.0.0:8500
+  store: sqlite
+  lease: {ttl: 0s, min: 20s}
+  lease: {}
+defaults:
+  blance: maglev
+  balance: least_requests
+  check: {http: {path: health, expect: [200, 99-700]}, fall: 0}
+  panic_threshold: 50
+  drain: soon
+services:
+  a/b: {}
+  orders: {timeouts: [1s], hash_on: header}
+routes:
+  - match: {path: orders, methods: [get], headers: {"X Y": 1}}
+    service: "a b"
+  - service: [x]
+  - match: {path: /a}
+    strip_prefix: /b
+    split: [{service: a, weight: -1}, {weight: 1}]
+"#), @r#"
+        f:2:3: proxy: unknown key "lisen", did you mean listen? (expected listen, threads, trusted_proxies, shutdown_grace)
+        f:3:12: proxy.listen[0]: ":8080" has no IP address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
+        f:3:31: proxy.listen[1].address: "1.2.3.4" has no port (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
+        f:3:45: proxy.listen[1].tls: not available in this version (expected to be left out)
+        f:4:12: proxy.threads: "many" is no number of threads (expected auto or a number from 1 to 1024)
+        f:7:10: registry.store: sqlite is not available in this version (expected memory)
+        f:8:16: registry.lease.ttl: "0s" is too short (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
+        f:9:3: "lease" is given a second time, first at 8:3 (expected once)
+        f:11:3: defaults: unknown key "blance", did you mean balance? (expected balance, hash_on, bounded_load, check, timeouts, retry, outlier, panic_threshold, slow_start, drain)
+        f:12:12: defaults.balance: "least_requests" is unknown, did you mean least_request? (expected round_robin, random, least_request, peak_ewma, ring_hash or maglev)
+        f:13:24: defaults.check.http.path: "health" does not start with / (expected a path such as /health)
+        f:13:46: defaults.check.http.expect[1]: "99-700" is not a status (expected a status from 100 to 599 or a range of them such as 200-399)
+        f:13:62: defaults.check.fall: 0 is out of range (expected a number from 1 to 1000)
+        f:14:20: defaults.panic_threshold: "50" is not a percentage (expected a percentage from 0% to 100%, such as 50%)
+        f:15:10: defaults.drain: "soon" is not a duration (expected a duration from 0s to 7 days, such as 0s, 15s or 5m)
+        f:17:3: services: "a/b" is not a service name (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
+        f:18:22: services.orders.timeouts: a list cannot stand here (expected a mapping)
+        f:18:37: services.orders.hash_on: header has no name (expected header:NAME, cookie:NAME, query:NAME, path or client_ip)
+        f:20:19: routes[0].match.path: "orders" does not start with / (expected a path such as /orders/)
+        f:20:37: routes[0].match.methods[0]: "get" is not a method (expected a method in upper case such as GET)
+        f:20:53: routes[0].match.headers: "X Y" is not a header's name (expected for example X-Canary)
+        f:21:14: routes[0].service: "a b" is not a service name (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
+        f:22:14: routes[1].service: a list cannot stand here (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
+        f:24:19: routes[2].strip_prefix: "/b" is no prefix of match.path "/a" (expected one, in whole segments)
+        f:25:34: routes[2].split[0].weight: -1 is out of range (expected a number from 0 to 65535)
+        f:25:39: routes[2].split[1]: has no service (expected for example service: orders)
+        "#);
+}
+
+#[test]
+fn a_fault_is_not_followed_by_what_it_alone_causes() {
+    insta::assert_snapshot!(errors_of([
+        "proxy: {listen: [nowhere]}",
+        "routes: [{service: '?'}]",
+        "routes: [{split: [{service: '?'}]}]",
+        "registry: {listen: 0.0.0.0:1, auth: {tokens: []}}",
+        "registry: {lease: {ttl: 500ms, min: soon}}",
+        "defaults: {check: {http: {path: x}}}",
+        "routes: [{service: a, match: {path: x}, strip_prefix: /x}]",
+        "routes: [{service: *a}]",
+    ]), @r#"
+        f:1:18: proxy.listen[0]: "nowhere" is not an address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
+        f:1:20: routes[0].service: "?" is not a service name (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
+        f:1:29: routes[0].split[0].service: "?" is not a service name (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
+        f:1:37: registry.auth: tokens are not available in this version (expected none)
+        f:1:37: registry.lease.min: "soon" is not a duration (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
+        f:1:33: defaults.check.http.path: "x" does not start with / (expected a path such as /health)
+        f:1:37: routes[0].match.path: "x" does not start with / (expected a path such as /orders/)
+        f:1:20: not readable: while parsing node, found unknown anchor (expected valid YAML)
+        "#);
+}
+
+#[test]
+fn listeners_that_cannot_both_be_bound_are_refused() {
+    insta::assert_snapshot!(errors_of([
+        "proxy: {listen: [0.0.0.0:80, 127.0.0.1:80]}",
+        "proxy: {listen: [127.0.0.1:80]}\nregistry: {listen: 127.0.0.1:80}",
+        "proxy: {listen: [127.0.0.1:8500]}",
+        "registry: {listen: 127.0.0.1:8080}",
+        "proxy: {listen: []}",
+        "proxy: {listen: [{protocol: http}]}",
+    ]), @r#"
+        f:1:30: proxy.listen[1]: 127.0.0.1:80 overlaps with 0.0.0.0:80 of another listener (expected each address and port once)
+        f:2:20: registry.listen: 127.0.0.1:80 overlaps with 127.0.0.1:80 of proxy.listen (expected each address and port once)
+        f:1:17: proxy.listen: 127.0.0.1:8500 overlaps with 127.0.0.1:8500 of registry.listen (expected each address and port once)
+        f:1:20: registry.listen: 127.0.0.1:8080 overlaps with 0.0.0.0:8080 of proxy.listen (expected each address and port once)
+        f:1:17: proxy.listen: is empty (expected an address such as 0.0.0.0:8080)
+        f:1:18: proxy.listen[0]: has no address (expected for example address: 0.0.0.0:8080)
+        "#);
+}
+
+#[test]
+fn a_control_plane_that_others_reach_needs_auth_written_out() {
+    insta::assert_snapshot!(errors("registry: {listen: \"[::]:8500\"}"), @r#"
+        f:1:20: registry.listen: [::]:8500 is reachable from other machines and auth is not set (expected a loopback address such as 127.0.0.1:8500, or auth: none to let anybody register)
+        "#);
+    config("registry: {listen: \"[::]:8500\", auth: none}");
+    config("registry: {listen: \"[::1]:8500\"}");
+}
+
+#[test]
+fn what_this_version_does_not_have_is_refused() {
+    insta::assert_snapshot!(errors_of([
+        "registry: {store: {etcd: {endpoints: []}}}",
+        "registry: {auth: {tokens: []}}",
+        "proxy: {listen: [{address: 0.0.0.0:1, tls: {cert: x}, protocol: tcp, service: a}]}",
+        "defaults: {check: {grpc: {}}}",
+        "defaults: {check: grpc}",
+    ]), @r#"
+        f:1:19: registry.store: etcd is not available in this version (expected memory)
+        f:1:18: registry.auth: tokens are not available in this version (expected none)
+        f:1:44: proxy.listen[0].tls: not available in this version (expected to be left out)
+        f:1:65: proxy.listen[0].protocol: tcp is not available in this version (expected http)
+        f:1:79: proxy.listen[0].service: not available in this version (expected to be left out)
+        f:1:26: defaults.check.grpc: not available in this version (expected to be left out)
+        f:1:19: defaults.check: grpc is not available in this version (expected off, or a mapping such as {tcp: {}} or {http: {path: /health}})
+        "#);
+}
+
+#[test]
+fn what_this_version_does_not_act_on_is_warned_of() {
+    insta::assert_snapshot!(warnings(
+        "defaults:\n  retry: {attempts: 2}\n  outlier: {}\nservices:\n  a: {slow_start: 5s}\n"
+    ), @r#"
+        f:2:10: defaults.retry: has no effect in this version (expected to be left out)
+        f:3:12: defaults.outlier: has no effect in this version (expected to be left out)
+        f:5:19: services.a.slow_start: has no effect in this version (expected to be left out)
+        "#);
+}
+
+#[test]
+fn settings_without_effect_are_warned_of() {
+    insta::assert_snapshot!(warnings_of([
+        "defaults: {check: {timeout: 6s}}",
+        "services: {a: {hash_on: path, bounded_load: off}}",
+        "registry: {allow: []}",
+    ]), @r#"
+        f:1:19: defaults.check: a probe may take 6s, longer than the interval of 5s (expected at most the interval)
+        f:1:25: services.a.hash_on: has no effect on this service (expected with balance: ring_hash or maglev)
+        f:1:45: services.a.bounded_load: has no effect on this service (expected with balance: ring_hash or maglev)
+        f:1:19: registry.allow: nobody may register (expected a network such as 10.0.0.0/8)
+        "#);
+}
+
+#[test]
+fn routes_that_no_request_reaches_are_warned_of() {
+    let routes = |earlier: &str, later: &str| {
+        warnings(&format!(
+            "routes:\n- {{service: a, match: {{{earlier}}}}}\n- {{service: b, match: {{{later}}}}}\n"
+        ))
+    };
+    insta::assert_snapshot!(routes("", "path: /a"), @r#"
+        f:3:3: routes[1]: no request gets here: the route at 2:3 matches all it does (expected before that one)
+        "#);
+    for (earlier, later) in [
+        ("path: /", ""),
+        ("path: /a/", "path: /a/b, methods: GET"),
+        ("host: '*.example.com'", "host: a.b.example.com"),
+        ("host: '*.example.com'", "host: '*.b.example.com'"),
+        ("methods: [GET, POST]", "methods: [POST]"),
+        ("headers: {A: 1}", "headers: {a: 1, b: 2}"),
+    ] {
+        assert_ne!(routes(earlier, later), "", "{earlier} before {later}");
+    }
+    for (earlier, later) in [
+        ("path: /a", "path: /ab"),
+        ("path: /a/b", "path: /a"),
+        ("host: '*.example.com'", "host: example.com"),
+        ("host: a.example.com", ""),
+        ("methods: [GET]", ""),
+        ("methods: [GET]", "methods: [GET, POST]"),
+        ("headers: {A: 1}", "headers: {A: 2}"),
+    ] {
+        assert_eq!(routes(earlier, later), "", "{earlier} before {later}");
+    }
+}
+
+#[test]
+fn faults_of_routes_are_told() {
+    insta::assert_snapshot!(errors_of([
+        "routes: [{match: {path: /a}}]",
+        "routes: [{service: a, split: [{service: b}]}]",
+        "routes: [{split: []}]",
+        "routes: [{split: [{service: a, weight: 0}, {service: b, weight: 0}]}]",
+        "routes: [{service: a, strip_prefix: /a}]",
+        "routes: [{service: a, match: {path: /ab}, strip_prefix: /a}]",
+        "routes: [{service: a, match: {path: /a}, strip_prefix: /}]",
+        "routes: [{service: a, match: {path: \"/a?b\"}}]",
+        "routes: [{service: a, match: {path: /ä}}]",
+        "routes: [{service: a, match: {host: \"a.com:80\"}}]",
+        "routes: [{service: a, match: {host: \"a.*.com\"}}]",
+        "routes: [{service: a, match: {headers: {A: 1, a: 2, B: \"\\n\"}}}]",
+    ]), @r#"
+        f:1:10: routes[0]: leads nowhere (expected service or split)
+        f:1:10: routes[0]: has both service and split (expected one of them)
+        f:1:18: routes[0].split: is empty (expected for example [{service: orders, weight: 1}])
+        f:1:18: routes[0].split: has only weights of 0 (expected one above 0)
+        f:1:37: routes[0].strip_prefix: there is no match.path to strip from (expected one that starts with "/a")
+        f:1:57: routes[0].strip_prefix: "/a" is no prefix of match.path "/ab" (expected one, in whole segments)
+        f:1:56: routes[0].strip_prefix: strips nothing (expected for example /orders)
+        f:1:37: routes[0].match.path: "/a?b" holds '?' (expected a path such as /orders/)
+        f:1:37: routes[0].match.path: "/ä" holds 'ä' (expected a path such as /orders/)
+        f:1:37: routes[0].match.host: "a.com:80" is not a host (expected a name such as shop.example.com or *.example.com, without a port)
+        f:1:37: routes[0].match.host: "a.*.com" is not a host (expected a name such as shop.example.com or *.example.com, without a port)
+        f:1:47: routes[0].match.headers: "a" is given once more; upper and lower case are the same (expected once)
+        f:1:56: routes[0].match.headers.B: "\n" is no header's value (expected visible characters)
+        "#);
+}
+
+#[test]
+fn values_out_of_range_say_the_range() {
+    insta::assert_snapshot!(errors_of([
+        "proxy: {threads: 0}",
+        "proxy: {trusted_proxies: [10.0.0.0/33]}",
+        "proxy: {shutdown_grace: 8d}",
+        "registry: {listen: 127.0.0.1}",
+        "registry: {listen: db.example.com:80}",
+        "registry: {lease: {ttl: 2h}}",
+        "registry: {admission: prob}",
+        "registry: {auth: basic}",
+        "registry: {store: disk}",
+        "defaults: {timeouts: {connect: 0s}}",
+        "defaults: {check: {interval: 1ns}}",
+        "defaults: {check: {rise: 1001}}",
+        "defaults: {check: {rise: 99999999999}}",
+        "defaults: {check: http}",
+        "defaults: {check: {tcp: {}, http: {path: /a}}}",
+        "defaults: {check: {http: }}",
+        "defaults: {check: {http: {path: /a, expect: []}}}",
+        "defaults: {check: {http: {path: /a, expect: 300-200}}}",
+        "defaults: {check: {tcp: {port: 1}}}",
+        "defaults: {bounded_load: 0.9}",
+        "defaults: {bounded_load: NaN}",
+        "defaults: {panic_threshold: 101%}",
+        "defaults: {hash_on: \"header:\"}",
+        "defaults: {hash_on: \"cookie:a=b\"}",
+        "defaults: {hash_on: \"path:x\"}",
+        "default_routes: maybe",
+        "host_suffix: callboard",
+        "services: {a: {}, A: {}}",
+    ]), @r#"
+        f:1:18: proxy.threads: "0" is no number of threads (expected auto or a number from 1 to 1024)
+        f:1:27: proxy.trusted_proxies[0]: "10.0.0.0/33" is not a network (expected a network such as 10.0.0.0/8, or an address)
+        f:1:25: proxy.shutdown_grace: "8d" is too long (expected a duration from 0s to 7 days, such as 0s, 15s or 5m)
+        f:1:20: registry.listen: "127.0.0.1" has no port (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
+        f:1:20: registry.listen: "db.example.com:80" is not an address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
+        f:1:19: registry.lease: ttl 2h is not between min 1s and max 1h (expected min ≤ ttl ≤ max)
+        f:1:23: registry.admission: "prob" is unknown, did you mean probe? (expected probe or trust)
+        f:1:18: registry.auth: "basic" is no kind of authentication (expected none)
+        f:1:19: registry.store: "disk" is no store (expected memory)
+        f:1:32: defaults.timeouts.connect: "0s" is too short (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
+        f:1:30: defaults.check.interval: "1ns" is too short (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
+        f:1:26: defaults.check.rise: 1001 is out of range (expected a number from 1 to 1000)
+        f:1:26: defaults.check.rise: 99999999999 is out of range (expected a number from 1 to 1000)
+        f:1:19: defaults.check: an http check has no path (expected off, or a mapping such as {tcp: {}} or {http: {path: /health}})
+        f:1:19: defaults.check: has both tcp and http (expected one of them)
+        f:1:20: defaults.check.http: has no path (expected for example path: /health)
+        f:1:45: defaults.check.http.expect: is empty (expected a status or a range of them such as 200-399)
+        f:1:45: defaults.check.http.expect: "300-200" ends before it starts (expected a status from 100 to 599 or a range of them such as 200-399)
+        f:1:26: defaults.check.tcp: unknown key "port" (expected no keys here)
+        f:1:26: defaults.bounded_load: "0.9" is out of range (expected off or a factor from 1 to 100, such as 1.25)
+        f:1:26: defaults.bounded_load: "NaN" is out of range (expected off or a factor from 1 to 100, such as 1.25)
+        f:1:29: defaults.panic_threshold: "101%" is out of range (expected a percentage from 0% to 100%, such as 50%)
+        f:1:21: defaults.hash_on: header has no name (expected header:NAME, cookie:NAME, query:NAME, path or client_ip)
+        f:1:21: defaults.hash_on: "a=b" is not a cookie's name (expected header:NAME, cookie:NAME, query:NAME, path or client_ip)
+        f:1:21: defaults.hash_on: "path:x" is no part of a request (expected header:NAME, cookie:NAME, query:NAME, path or client_ip)
+        f:1:17: default_routes: "maybe" is neither (expected on or off)
+        f:1:14: host_suffix: "callboard" is not a host's ending (expected a dot and a domain such as .callboard)
+        f:1:19: services: "A" is "a" once more; upper and lower case are the same (expected once)
+        "#);
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_named_in_words_of_the_file() {
+    insta::assert_snapshot!(errors_of([
+        "text",
+        "[1]",
+        "proxy: [0.0.0.0:80]",
+        "proxy: {threads: {a: 1}}",
+        "registry: {lease: [1s, 2s, 3s]}",
+        "services: [a]",
+        "services: {a: off}",
+        "routes: [[/a, b]]",
+        "routes: {service: {a: 1}}",
+        "routes: [{service: a, match: {headers: {A: [1]}}}]",
+        "8080: 1",
+        "<<: {}",
+        "\"`, expected `a\": 1",
+    ]), @r#"
+        f:1:1: "text" cannot stand here (expected a mapping)
+        f:1:1: a list cannot stand here (expected a mapping)
+        f:1:8: proxy: a list cannot stand here (expected a mapping)
+        f:1:18: proxy.threads: a mapping cannot stand here (expected auto or a number from 1 to 1024)
+        f:1:19: registry.lease: a list cannot stand here (expected a mapping)
+        f:1:11: services: a list cannot stand here (expected a mapping)
+        f:1:15: services.a: "off" cannot stand here (expected a mapping)
+        f:1:10: routes[0]: a list cannot stand here (expected a mapping)
+        f:1:19: routes.service: a mapping cannot stand here (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
+        f:1:44: routes[0].match.headers.A: a list cannot stand here (expected a string)
+        f:1:1: unknown key "8080" (expected proxy, registry, defaults, services, routes, default_routes, host_suffix)
+        f:1:1: unknown key "<<" (expected proxy, registry, defaults, services, routes, default_routes, host_suffix)
+        f:1:1: unknown key "`, expected `a" (expected proxy, registry, defaults, services, routes, default_routes, host_suffix)
+        "#);
+}
+
+#[test]
+fn a_file_full_of_faults_is_told_of_the_first_hundred() {
+    let text: String = (0..2_000).map(|key| format!("k{key}: 1\n")).collect();
+    let errors = Config::parse("f", &text).unwrap_err();
+    assert_eq!(errors.len(), 101);
+    insta::assert_snapshot!(errors[100], @r#"
+        f:101:1: there is more from here on; correct the above and check again
+        "#);
+}
+
+#[test]
+fn lists_that_everything_is_compared_with_are_bounded() {
+    let listen = format!("proxy: {{listen: [{}]}}", "'[::1]:0', ".repeat(65));
+    let headers: String = (0..65).map(|name| format!("h{name}: 1, ")).collect();
+    let route = format!("routes: [{{service: a, match: {{headers: {{{headers}}}}}}}]");
+    insta::assert_snapshot!(errors_of([&listen, &route]), @r#"
+        f:1:17: proxy.listen: has too many items (expected at most 64)
+        f:1:40: routes[0].match.headers: has too many keys (expected at most 64)
+        "#);
+}
+
+#[test]
+fn long_values_are_told_of_in_short() {
+    let long = "x".repeat(10_000);
+    for text in [
+        format!("{long}: 1"),
+        format!("proxy: {long}"),
+        format!("proxy: {{threads: {long}}}"),
+        format!("services: {{{long}: 1}}"),
+        format!("services: {{{long}: {{}}}}"),
+        format!("routes: [{{service: {long}}}]"),
+    ] {
+        assert!(errors(&text).len() < 500, "{}", errors(&text));
+    }
+}

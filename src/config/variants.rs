@@ -1,0 +1,162 @@
+//! Keys whose value is either a word or a mapping.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::raw::{CheckSettings, ListenerSettings};
+use super::scalar::{Address, Scalar, is_off, quoted};
+use super::shape::Section;
+
+/// One of `proxy.listen`: an address, or a mapping that has one.
+#[derive(Debug)]
+pub(super) struct Listener(pub(super) ListenerSettings);
+
+/// `check`: `off`, or what differs from the more general check.
+#[derive(Debug)]
+pub(super) enum Check {
+    Off,
+    Settings(CheckSettings),
+}
+
+/// `registry.store`: the one there is.
+#[derive(Debug)]
+pub(super) struct Store;
+
+/// `registry.auth`: explicitly none.
+#[derive(Debug)]
+pub(super) struct Auth;
+
+/// What is written as a word or as a mapping.
+trait WordOrMapping: Sized {
+    /// What is expected, to follow "expected".
+    const EXPECTED: &'static str;
+
+    /// Reads the word; the error is what is wrong, without what was expected.
+    fn word(text: &str) -> Result<Self, String>;
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error>;
+}
+
+impl WordOrMapping for Listener {
+    const EXPECTED: &'static str = Address::EXPECTED;
+
+    fn word(text: &str) -> Result<Self, String> {
+        Ok(Self(ListenerSettings {
+            address: Some(Address::parse(text)?),
+            ..ListenerSettings::default()
+        }))
+    }
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        ListenerSettings::deserialize(MapAccessDeserializer::new(map)).map(Self)
+    }
+}
+
+impl WordOrMapping for Check {
+    const EXPECTED: &'static str = "off, or a mapping such as {tcp: {}} or {http: {path: /health}}";
+
+    fn word(text: &str) -> Result<Self, String> {
+        match text {
+            _ if is_off(text) => Ok(Self::Off),
+            "tcp" => Ok(Self::Settings(CheckSettings {
+                tcp: Some(Section::default()),
+                ..CheckSettings::default()
+            })),
+            "http" => Err("an http check has no path".to_owned()),
+            "grpc" => Err("grpc is not available in this version".to_owned()),
+            _ => Err(format!("{} is no check", quoted(text))),
+        }
+    }
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        CheckSettings::deserialize(MapAccessDeserializer::new(map)).map(Self::Settings)
+    }
+}
+
+impl WordOrMapping for Store {
+    const EXPECTED: &'static str = "memory";
+
+    fn word(text: &str) -> Result<Self, String> {
+        match text {
+            "memory" => Ok(Self),
+            "sqlite" | "etcd" => Err(format!("{text} is not available in this version")),
+            _ => Err(format!("{} is no store", quoted(text))),
+        }
+    }
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        // `{memory: {}}` is the long form of `memory`.
+        Self::word(&only_key(map)?).map_err(|wrong| unexpected(&wrong, Self::EXPECTED))
+    }
+}
+
+impl WordOrMapping for Auth {
+    const EXPECTED: &'static str = "none";
+
+    fn word(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self),
+            "tokens" => Err("tokens are not available in this version".to_owned()),
+            _ => Err(format!("{} is no kind of authentication", quoted(text))),
+        }
+    }
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        match only_key(map)?.as_str() {
+            "tokens" => Err(unexpected(
+                &"tokens are not available in this version",
+                Self::EXPECTED,
+            )),
+            key => Err(unexpected(
+                &format!("{} is no kind of authentication", quoted(key)),
+                Self::EXPECTED,
+            )),
+        }
+    }
+}
+
+/// The first key of a mapping that is to have one.
+fn only_key<'de, A: MapAccess<'de>>(mut map: A) -> Result<String, A::Error> {
+    let mut first = None;
+    while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+        first.get_or_insert(key);
+    }
+    Ok(first.unwrap_or_default())
+}
+
+fn unexpected<E: Error>(wrong: &dyn fmt::Display, expected: &str) -> E {
+    E::custom(format!("{wrong} (expected {expected})"))
+}
+
+struct WordOrMappingVisitor<T>(PhantomData<T>);
+
+impl<'de, T: WordOrMapping> Visitor<'de> for WordOrMappingVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::word(text.trim()).map_err(|wrong| unexpected(&wrong, T::EXPECTED))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::mapping(map)
+    }
+}
+
+macro_rules! deserialize_word_or_mapping {
+    ($($name:ident)+) => {$(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(WordOrMappingVisitor(PhantomData))
+            }
+        }
+    )+};
+}
+deserialize_word_or_mapping!(Listener Check Store Auth);
