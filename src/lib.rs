@@ -1,8 +1,72 @@
 //! callboard: a service registry and the load-balancing proxy in front of it, in one binary.
+//!
+//! Services in any language sign in over HTTP and keep a lease; clients know one address; callboard
+//! sends every request to a live instance. This page is the map of the code.
+//!
+//! # Two flows
+//!
+//! ```text
+//! registration   HTTP → api → Registry: command → Event → Store → state → Snapshot@Revision
+//!                                                                               │ published
+//! request        listener → Routes::find → Cluster::pick → Pick → instance      ◀┘ reconciled
+//! ```
+//!
+//! *Registration.* [`api`] parses a request into a [`Command`](registry::command::Command). The
+//! registry's one writer validates it against the state, gets an
+//! [`Event`](registry::event::Event), keeps it in the [`Store`](registry::store::Store), and
+//! publishes an immutable [`Snapshot`](registry::snapshot::Snapshot) under the next revision.
+//! Clusters reconcile to it, and only then is the caller answered: an acknowledged registration is
+//! routable, an acknowledged removal gets no further request. Heartbeats do none of this: they store
+//! a deadline in the lease's atomic.
+//!
+//! *Request.* [`proxy`] finds a route, the route's service has a [`Cluster`](cluster::Cluster), and
+//! the cluster's picker, behind one atomic pointer, chooses an endpoint. The
+//! [`Pick`](cluster::pick::Pick) counts it as in flight until it is dropped. A connect failure goes
+//! round again with the endpoints tried so far, which are not picked twice.
+//!
+//! # Layout
+//!
+//! ```text
+//! names       ServiceName, InstanceId: parsed once, at the edge
+//! units       durations as people write them
+//! instance    what registers, and the check it asks for
+//! registry    who is signed in: one writer, snapshots, leases and their expiry, the store's seam
+//! endpoint    one dialable member and its live load
+//! balance     the pickers, one file an algorithm
+//! health      probes, what their answers add up to, and availability
+//! cluster     one service as a target: reconciles with the registry, picks for requests
+//! route       host, path, method and headers → service
+//! proxy       the request path on Pingora
+//! api         the control plane's HTTP edges
+//! admin       what operators and orchestrators ask of callboard itself
+//! config      the YAML file; a `Config` is valid by construction
+//! server      the only wiring
+//! cli         the command line
+//! ```
+//!
+//! A module imports only from those above it, and those that stand side by side (registry beside
+//! endpoint, balance and health; balance beside health; cluster beside route; proxy, api and admin)
+//! never import each other. `tests/architecture.rs` holds the code to it.
+//!
+//! Architecture invariant: a membership change touches no other service, and in its own service no
+//! other instance's connections, load, verdict or probes.
+//!
+//! Architecture invariant: the request path takes no lock, and picking allocates nothing.
+//!
+//! Architecture invariant: no health mechanism alone can empty a cluster; see the panic threshold.
+//!
+//! Architecture invariant: wall-clock time is for people. Decisions use monotonic time, which is
+//! passed in.
+//!
+//! Architecture invariant: nothing a registrant sends reaches another client unparsed.
+//!
+//! Architecture invariant: Pingora's types appear at the edges only: `proxy`, `server` and the
+//! probes.
 
 pub mod admin;
 pub mod api;
 pub mod balance;
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod endpoint;
@@ -12,4 +76,5 @@ pub mod names;
 pub mod proxy;
 pub mod registry;
 pub mod route;
+pub mod server;
 pub mod units;

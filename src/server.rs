@@ -1,0 +1,191 @@
+//! The only wiring: builds every part, ties it to the others, runs and ends the process.
+//!
+//! Order of life: sockets are bound first, so that a taken port is a clear error before anything
+//! else happens; the registry comes back from its store; then Pingora's server runs the data plane,
+//! the control plane, the prober and the reloader, each on its own runtime, until
+//! [`shutdown`] lets it end.
+
+mod control_plane;
+mod data_plane;
+mod reload;
+mod shutdown;
+mod sockets;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use log::{info, warn};
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, GenBackgroundService, background_service};
+
+use crate::api::Api;
+use crate::cluster::clusters::Clusters;
+use crate::config::Config;
+use crate::health::probe::Prober;
+use crate::proxy::gate::Gate;
+use crate::proxy::{DataPlane, Settings};
+use crate::registry::Registry;
+use crate::registry::store::memory::MemoryStore;
+use crate::route::table::Routes;
+
+use reload::Reloader;
+
+/// How many probes run at once.
+const PROBE_CONCURRENCY: usize = 256;
+/// Idle connections kept per worker thread to all instances together.
+const UPSTREAM_POOL: usize = 4_096;
+/// The most instances one request tries.
+const MAX_ATTEMPTS: usize = 16;
+
+/// Why callboard could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be listened on.
+    #[error("cannot listen on {address} ({setting}): {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The registry could not be brought up.
+    #[error("cannot start the registry: {0}")]
+    Registry(#[from] crate::registry::store::StoreError),
+}
+
+/// Runs callboard until it is told to leave.
+///
+/// `source` is where `config` was read from, to be read again on SIGHUP; `None` when it is the
+/// built-in defaults.
+///
+/// # Errors
+/// When it could not start.
+pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
+    let sockets = sockets::bind(&config)?;
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => info!("up to {limit} open files"),
+        Err(error) => warn!("the limit of open files stays as it is: {error}"),
+    }
+
+    let (prober, probes) = Prober::new(PROBE_CONCURRENCY);
+    let (clusters, registry) = membership(&config, prober)?;
+    let settings = Arc::new(ArcSwap::from_pointee(request_settings(&config)));
+    let gate = Arc::new(Gate::default());
+    let (phases, phase) = shutdown::phases();
+    let api = Api {
+        registry: registry.clone(),
+        clusters: clusters.clone(),
+        closing: phase.control_closing.clone(),
+    };
+    let data_plane = DataPlane::new(clusters.clone(), Arc::clone(&settings), Arc::clone(&gate));
+    let reloader = Reloader {
+        running: config.clone(),
+        source,
+        clusters,
+        registry,
+        settings,
+    };
+
+    let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
+    let conf = Arc::clone(&server.configuration);
+    server.add_service(Once::service("probes", probes));
+    server.add_service(Once::service(
+        "registry",
+        control_plane::serve(
+            sockets.registry,
+            api,
+            phase.readiness,
+            phase.control_closing,
+        ),
+    ));
+    server.add_service(data_plane::Bound::new(
+        &conf,
+        data_plane,
+        sockets.proxy,
+        phase.data_closing,
+        phases.serving(),
+    ));
+    server.add_service(Once::service("reload", reloader.run()));
+    server.run(RunArgs {
+        shutdown_signal: Box::new(shutdown::Signals {
+            gate,
+            phases,
+            grace: config.proxy.shutdown_grace,
+        }),
+    });
+    Ok(())
+}
+
+/// The registry and the clusters that follow it.
+fn membership(config: &Config, prober: Prober) -> Result<(Clusters, Registry), StartError> {
+    // Each tells the other of changes, so one of them must be told of the other afterwards.
+    let told: Arc<OnceLock<Registry>> = Arc::default();
+    let clusters = Clusters::new(config.policies.clone(), prober, {
+        let told = Arc::clone(&told);
+        move |service, id| {
+            if let Some(registry) = told.get() {
+                registry.touch(service, id);
+            }
+        }
+    });
+    let registry = Registry::start(
+        Box::new(MemoryStore),
+        config.registry.rules.clone(),
+        Arc::new(clusters.clone()),
+    )?;
+    told.get_or_init(|| registry.clone());
+    Ok((clusters, registry))
+}
+
+/// What a reload may change for requests.
+fn request_settings(config: &Config) -> Settings {
+    Settings {
+        routes: Routes::new(config.routing.clone()),
+        trusted_proxies: config.proxy.trusted_proxies.clone(),
+    }
+}
+
+/// Pingora's own settings. Its grace period is slept in full, even with nothing in flight, so it is
+/// 0: [`shutdown`] waits instead, and only as long as there is something to wait for.
+fn server_conf(config: &Config) -> ServerConf {
+    let threads = config.proxy.threads.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+    });
+    ServerConf {
+        threads,
+        upstream_keepalive_pool_size: UPSTREAM_POOL,
+        max_retries: MAX_ATTEMPTS,
+        grace_period_seconds: Some(0),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    }
+}
+
+/// A future run once as one of Pingora's background services.
+struct Once(Mutex<Option<BoxFuture<'static, ()>>>);
+
+impl Once {
+    fn service(
+        name: &str,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> GenBackgroundService<Self> {
+        background_service(name, Self(Mutex::new(Some(Box::pin(work)))))
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Once {
+    async fn start(&self, _shutdown: ShutdownWatch) {
+        let work = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = work {
+            work.await;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! SIGHUP: reads the configuration again and puts in force what can change without a restart. A
+//! bad file is refused with its errors, and the old configuration stays.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use log::{error, info, warn};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cluster::clusters::Clusters;
+use crate::config::{Config, Loaded};
+use crate::proxy::Settings;
+use crate::registry::Registry;
+
+use super::request_settings;
+
+/// What a reload works on.
+pub(super) struct Reloader {
+    pub(super) running: Config,
+    pub(super) source: Option<PathBuf>,
+    pub(super) clusters: Clusters,
+    pub(super) registry: Registry,
+    pub(super) settings: Arc<ArcSwap<Settings>>,
+}
+
+impl Reloader {
+    /// Reloads on every SIGHUP, for as long as the process lives.
+    pub(super) async fn run(mut self) {
+        let mut hangups = match signal(SignalKind::hangup()) {
+            Ok(hangups) => hangups,
+            Err(error) => return error!("SIGHUP will not reload the configuration: {error}"),
+        };
+        while hangups.recv().await.is_some() {
+            self.reload();
+        }
+    }
+
+    fn reload(&mut self) {
+        let Some(source) = &self.source else {
+            return warn!("nothing to reload: callboard was started without a configuration file");
+        };
+        match Config::load(source) {
+            Ok(loaded) => self.apply(loaded),
+            Err(findings) => {
+                for finding in &findings {
+                    error!("{finding}");
+                }
+                error!(
+                    "{} was not reloaded; the configuration in force stays",
+                    source.display()
+                );
+            }
+        }
+    }
+
+    fn apply(&mut self, Loaded { config, warnings }: Loaded) {
+        for warning in &warnings {
+            warn!("{warning}");
+        }
+        for setting in self.running.restart_needed(&config) {
+            warn!("{setting} changed; a restart will put it in force");
+        }
+        self.registry.set_rules(config.registry.rules.clone());
+        self.clusters.configure(config.policies.clone());
+        self.settings.store(Arc::new(request_settings(&config)));
+        // What needs a restart stays as it is, and is reported again by the next reload.
+        self.running.policies = config.policies;
+        self.running.routing = config.routing;
+        self.running.registry.rules = config.registry.rules;
+        self.running.proxy.trusted_proxies = config.proxy.trusted_proxies;
+        info!("configuration reloaded");
+    }
+}

@@ -1,0 +1,125 @@
+//! Leaving: readiness fails first, then the data plane stops accepting, then requests in flight
+//! finish, then the control plane closes, and the process ends as soon as nothing is left to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use log::{error, info, warn};
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::admin::health::Readiness;
+use crate::proxy::gate::Gate;
+
+/// How long the control plane gets to finish its answers.
+const CONTROL_GRACE: Duration = Duration::from_secs(3);
+
+/// Turns the phases on, one after the other.
+pub(super) struct Phases {
+    readiness: watch::Sender<Readiness>,
+    data_closing: watch::Sender<bool>,
+    control_closing: watch::Sender<bool>,
+}
+
+/// The phases as others watch them.
+pub(super) struct Phase {
+    pub(super) readiness: watch::Receiver<Readiness>,
+    pub(super) data_closing: ShutdownWatch,
+    pub(super) control_closing: ShutdownWatch,
+}
+
+/// The phases of a process that is about to serve.
+pub(super) fn phases() -> (Phases, Phase) {
+    let (readiness, is_ready) = watch::channel(Readiness::Starting);
+    let (data_closing, data_closes) = watch::channel(false);
+    let (control_closing, control_closes) = watch::channel(false);
+    let phases = Phases {
+        readiness,
+        data_closing,
+        control_closing,
+    };
+    let phase = Phase {
+        readiness: is_ready,
+        data_closing: data_closes,
+        control_closing: control_closes,
+    };
+    (phases, phase)
+}
+
+impl Phases {
+    /// A call that says that the data plane serves.
+    pub(super) fn serving(&self) -> impl Fn() + Send + Sync + 'static {
+        let readiness = self.readiness.clone();
+        move || {
+            // A process that was told to leave before it served does not become ready.
+            readiness.send_if_modified(|now| {
+                let starting = *now == Readiness::Starting;
+                if starting {
+                    *now = Readiness::Serving;
+                }
+                starting
+            });
+        }
+    }
+}
+
+/// What Pingora asks when to end the process.
+pub(super) struct Signals {
+    pub(super) gate: Arc<Gate>,
+    pub(super) phases: Phases,
+    pub(super) grace: Duration,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Signals {
+    /// Gives its answer only when everything is done, so that Pingora has nothing to wait for.
+    async fn recv(&self) -> ShutdownSignal {
+        let signals = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        );
+        let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+            error!("cannot watch for signals; only SIGKILL will end this process");
+            return std::future::pending().await;
+        };
+        either(&mut terminate, &mut interrupt).await;
+        tokio::select! {
+            () = self.leave() => ShutdownSignal::GracefulTerminate,
+            () = either(&mut terminate, &mut interrupt) => {
+                warn!("told twice to leave: leaving at once");
+                ShutdownSignal::FastShutdown
+            }
+        }
+    }
+}
+
+impl Signals {
+    async fn leave(&self) {
+        info!("leaving: {} requests in flight", self.gate.inside());
+        self.phases.readiness.send_replace(Readiness::Leaving);
+        self.phases.data_closing.send_replace(true);
+        if timeout(self.grace, self.gate.empty()).await.is_err() {
+            let left = self.gate.inside();
+            warn!("{left} requests did not finish in time and are cut off");
+        }
+        self.phases.control_closing.send_replace(true);
+        // Every receiver belongs to the control plane and its streams, and goes with them.
+        if timeout(CONTROL_GRACE, self.phases.control_closing.closed())
+            .await
+            .is_err()
+        {
+            warn!("the control plane's last answers are cut off");
+        }
+        info!("left");
+    }
+}
+
+async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,96 @@
+//! Listening sockets, bound before anything else starts. Pingora would retry a taken port for half a
+//! minute and then live on without that listener.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::Config;
+
+use super::StartError;
+
+/// As long as the system allows (`net.core.somaxconn`).
+const BACKLOG: i32 = 65_535;
+
+/// All sockets of one process, bound and listening.
+pub(super) struct Sockets {
+    pub(super) proxy: Vec<TcpListener>,
+    pub(super) registry: TcpListener,
+}
+
+/// Binds every address of `config`.
+pub(super) fn bind(config: &Config) -> Result<Sockets, StartError> {
+    let proxy = &config.proxy.listen;
+    let bind = |address: SocketAddr, setting| {
+        // With both wildcards listed, each takes its own family; alone, `[::]` takes both.
+        let v4_too = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+        listen(address, proxy.contains(&v4_too)).map_err(|error| StartError::Listen {
+            address,
+            setting,
+            error,
+        })
+    };
+    Ok(Sockets {
+        registry: bind(config.registry.listen, "registry.listen")?,
+        proxy: proxy
+            .iter()
+            .map(|&address| bind(address, "proxy.listen"))
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// The address a socket is bound to, with the port the system chose for port 0.
+pub(super) fn address(socket: &TcpListener) -> String {
+    match socket.local_addr() {
+        Ok(address) => address.to_string(),
+        Err(error) => format!("(unknown: {error})"),
+    }
+}
+
+/// Says on standard output that a listener serves. Nobody reading it is no reason to stop.
+pub(super) fn announce(what: &str, address: &str) {
+    use std::io::Write;
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "callboard: {what} listening on http://{address}");
+    let _ = out.flush();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_an_error_that_names_the_setting() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = Config::parse("test", "").unwrap().config;
+        config.proxy.listen = vec![taken.local_addr().unwrap()];
+        config.registry.listen = "127.0.0.1:0".parse().unwrap();
+        let error = bind(&config).err().unwrap().to_string();
+        assert!(error.contains("proxy.listen"), "{error}");
+        assert!(error.contains(&address(&taken)), "{error}");
+    }
+
+    #[test]
+    fn both_wildcards_can_share_a_port() {
+        let v4 = listen("0.0.0.0:0".parse().unwrap(), false).unwrap();
+        let port = v4.local_addr().unwrap().port();
+        listen(SocketAddr::new("::".parse().unwrap(), port), true).unwrap();
+    }
+}
