@@ -1,0 +1,26 @@
+//! callboard's behaviour, seen from outside: the real binary, real sockets, one module per
+//! behaviour.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that meets what it did not expect should stop there"
+)]
+
+mod support;
+
+mod availability;
+mod balancing;
+mod forwarding;
+mod framing;
+mod leaving;
+mod native_bulk;
+mod native_leaving;
+mod native_listing;
+mod native_registering;
+mod native_watching;
+mod reloading;
+mod retrying;
+mod routing;
+mod starting;

@@ -1,0 +1,276 @@
+//! A callboard process on ports of its own.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{Instance, eventually};
+
+/// What the configuration of a test's callboard says, beyond the listeners.
+#[derive(Default)]
+pub(crate) struct Setup {
+    registry: String,
+    rest: String,
+}
+
+impl Setup {
+    /// Adds a line such as `admission: trust` below `registry:`.
+    pub(crate) fn registry(mut self, line: &str) -> Self {
+        self.registry += &format!("  {line}\n");
+        self
+    }
+
+    /// Adds lines at the top level.
+    pub(crate) fn top(mut self, lines: &str) -> Self {
+        self.rest += lines;
+        self.rest += "\n";
+        self
+    }
+
+    fn yaml(&self) -> String {
+        format!(
+            "proxy:\n  listen: [\"127.0.0.1:0\"]\nregistry:\n  listen: \"127.0.0.1:0\"\n{}{}",
+            self.registry, self.rest
+        )
+    }
+
+    /// Starts it and waits until it serves.
+    pub(crate) fn start(self) -> Callboard {
+        Callboard::start(&self.yaml())
+    }
+}
+
+/// A request under way.
+pub(crate) type Held = tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>;
+
+/// A running callboard; killed when dropped.
+pub(crate) struct Callboard {
+    process: Child,
+    folder: tempfile::TempDir,
+    /// The data plane's base URL.
+    pub(crate) proxy: String,
+    /// The control plane's base URL.
+    pub(crate) registry: String,
+    pub(crate) client: reqwest::Client,
+}
+
+impl Callboard {
+    /// A callboard that believes registrations without a probe.
+    pub(crate) fn trusting() -> Self {
+        Setup::default().registry("admission: trust").start()
+    }
+
+    /// Runs with this configuration, whose listeners should be on port 0.
+    pub(crate) fn start(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("proxy.yaml");
+        fs::write(&config, yaml).unwrap();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_callboard"))
+            .args(["run", "--config"])
+            .arg(&config)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (mut proxy, mut registry) = (None, None);
+        while proxy.is_none() || registry.is_none() {
+            let Some(line) = lines.next() else {
+                let log = fs::read_to_string(folder.path().join("log")).unwrap();
+                panic!("callboard ended instead of starting:\n{yaml}\n{log}");
+            };
+            let line = line.unwrap();
+            let url = line.rsplit(' ').next().unwrap().to_owned();
+            match line.strip_prefix("callboard: ") {
+                Some(line) if line.starts_with("proxy listening on ") => proxy = Some(url),
+                Some(line) if line.starts_with("registry listening on ") => registry = Some(url),
+                _ => panic!("unexpected line: {line}"),
+            }
+        }
+        Self {
+            process,
+            folder,
+            proxy: proxy.unwrap(),
+            registry: registry.unwrap(),
+            client: reqwest::Client::new(),
+        }
+    }
+
+    /// A URL of the data plane.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.proxy)
+    }
+
+    /// A URL below `/api/v1`.
+    pub(crate) fn api(&self, path: &str) -> String {
+        format!("{}/api/v1{path}", self.registry)
+    }
+
+    /// Registers `instance` for `service` under its own id, with `extra` fields.
+    pub(crate) async fn register(&self, service: &str, instance: &Instance, extra: Value) -> Value {
+        let reply = self.try_register(service, instance, extra).await;
+        assert!(reply.status().is_success(), "{reply:?}");
+        reply.json().await.unwrap()
+    }
+
+    /// As [`Callboard::register`], whatever the answer.
+    pub(crate) async fn try_register(
+        &self,
+        service: &str,
+        instance: &Instance,
+        extra: Value,
+    ) -> reqwest::Response {
+        let mut body = json!({"address": "127.0.0.1", "port": instance.port});
+        let fields = extra.as_object().expect("extra fields are an object");
+        body.as_object_mut().unwrap().extend(fields.clone());
+        self.client
+            .put(self.instance_url(service, instance))
+            .json(&body)
+            .send()
+            .await
+            .unwrap()
+    }
+
+    pub(crate) fn instance_url(&self, service: &str, instance: &Instance) -> String {
+        self.api(&format!("/services/{service}/instances/{}", instance.id))
+    }
+
+    /// What the registry says of an instance now.
+    pub(crate) async fn instance(&self, service: &str, instance: &Instance) -> Option<Value> {
+        let url = self.instance_url(service, instance);
+        let reply = self.client.get(url).send().await.unwrap();
+        match reply.status().as_u16() {
+            200 => Some(reply.json().await.unwrap()),
+            404 => None,
+            other => panic!("status {other}"),
+        }
+    }
+
+    /// Waits until the registry says that `instance` is of this availability.
+    pub(crate) async fn until(&self, service: &str, instance: &Instance, availability: &str) {
+        eventually(&format!("{} is {availability}", instance.id), || async {
+            let now = self.instance(service, instance).await?;
+            (now["availability"] == availability).then_some(())
+        })
+        .await;
+    }
+
+    /// GETs `path` through the proxy.
+    pub(crate) async fn get(&self, path: &str) -> reqwest::Response {
+        self.client.get(self.url(path)).send().await.unwrap()
+    }
+
+    /// Sends `count` GETs of `/{service}/held`, and waits until `instances` hold them all.
+    pub(crate) async fn hold(
+        &self,
+        service: &str,
+        instances: &[Instance],
+        count: usize,
+    ) -> Vec<Held> {
+        let url = self.url(&format!("/{service}/held"));
+        let held = (0..count)
+            .map(|_| tokio::spawn(self.client.get(&url).send()))
+            .collect();
+        eventually(&format!("{count} requests are held"), || async {
+            let holding: usize = instances.iter().map(Instance::holding).sum();
+            (holding == count).then_some(())
+        })
+        .await;
+        held
+    }
+
+    /// As [`Callboard::hold`], for one request.
+    pub(crate) async fn hold_one(&self, service: &str, instance: &Instance) -> Held {
+        let held = self.hold(service, std::slice::from_ref(instance), 1).await;
+        held.into_iter().next().unwrap()
+    }
+
+    /// GETs `path` through the proxy and gives the answering instance's id.
+    pub(crate) async fn answerer(&self, path: &str) -> String {
+        let reply = self.get(path).await;
+        assert_eq!(reply.status(), 200, "{:?}", reply.headers());
+        reply.json::<Value>().await.unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// The ids that answered `count` GETs of `path`, one after the other.
+    pub(crate) async fn answerers(&self, path: &str, count: usize) -> Vec<String> {
+        let mut ids = Vec::with_capacity(count);
+        for _ in 0..count {
+            ids.push(self.answerer(path).await);
+        }
+        ids
+    }
+
+    /// Replaces the configuration file, keeping the listeners of [`Setup`].
+    pub(crate) fn rewrite(&self, setup: &Setup) {
+        fs::write(self.config(), setup.yaml()).unwrap();
+    }
+
+    pub(crate) fn rewrite_raw(&self, yaml: &str) {
+        fs::write(self.config(), yaml).unwrap();
+    }
+
+    /// Sends SIGHUP and waits until the log holds another `outcome`.
+    pub(crate) async fn reload(&self, outcome: &str) {
+        let count = |log: String| log.matches(outcome).count();
+        let before = count(self.log());
+        self.signal("HUP");
+        eventually(&format!("the log says {outcome:?}"), || async {
+            (count(self.log()) > before).then_some(())
+        })
+        .await;
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let done = Command::new("kill")
+            .args([&format!("-{name}"), &self.process.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let process = &mut self.process;
+        for _ in 0..2_000 {
+            if let Some(status) = process.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("callboard did not end:\n{}", self.log());
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("proxy.yaml")
+    }
+}
+
+impl Drop for Callboard {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("--- callboard's log\n{}", self.log());
+        }
+    }
+}
+
+/// Runs the binary with `arguments` until it ends.
+pub(crate) fn run_to_end(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_callboard"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}

@@ -1,0 +1,37 @@
+//! What every behaviour test needs: a callboard, instances to stand behind it, and patience.
+
+mod callboard;
+mod instance;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub(crate) use callboard::{Callboard, Setup, run_to_end};
+pub(crate) use instance::Instance;
+
+/// Longer than anything here takes on a busy machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` gives a value.
+pub(crate) async fn eventually<T, F>(what: &str, mut condition: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let started = Instant::now();
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// How often each distinct item occurs, sorted by item.
+pub(crate) fn tally<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<(T, usize)> {
+    let mut counts = std::collections::BTreeMap::new();
+    for item in items {
+        *counts.entry(item).or_insert(0) += 1;
+    }
+    counts.into_iter().collect()
+}
