@@ -1,0 +1,127 @@
+//! What a change, a heartbeat, a listing and an expiry cost. Nothing is stored: the disk is the
+//! store's to measure.
+
+#![expect(clippy::expect_used, reason = "a bench that cannot start may stop")]
+
+mod common;
+
+use std::time::{Instant, SystemTime};
+
+use callboard::instance::Instance;
+use callboard::registry::Registry;
+use callboard::registry::command::Command;
+use callboard::registry::event::Actor;
+use callboard::registry::expiry::Expiry;
+use callboard::registry::state::{Context, State};
+use divan::{Bencher, black_box};
+
+fn main() {
+    divan::main();
+}
+
+fn world(services: usize, each: usize) -> Registry {
+    let registry = common::empty();
+    common::fill(&registry, common::batches(services, each));
+    registry
+}
+
+/// One instance is replaced; until the caller has its answer.
+#[divan::bench(args = [(1, 10_000), (1_000, 100)])]
+fn one_change(bencher: Bencher<'_, '_>, (services, each): (usize, usize)) {
+    let (registry, runtime) = (world(services, each), common::runtime());
+    let mut weight = 1;
+    bencher.bench_local(|| {
+        weight = weight % 60_000 + 1;
+        let replaced = Instance {
+            weight,
+            ..common::instance(services / 2, each / 2)
+        };
+        runtime.block_on(registry.submit(Command::Register(replaced), Actor::Callboard))
+    });
+}
+
+/// The same registration again, as clients without heartbeats do.
+#[divan::bench]
+fn the_same_again(bencher: Bencher<'_, '_>) {
+    let (registry, runtime) = (world(1_000, 100), common::runtime());
+    bencher.bench_local(|| {
+        let same = common::instance(500, 50);
+        runtime.block_on(registry.submit(Command::Register(same), Actor::Callboard))
+    });
+}
+
+#[divan::bench(threads = [1, 2])]
+fn renew(bencher: Bencher<'_, '_>) {
+    let registry = world(1_000, 100);
+    let now = Instant::now();
+    bencher.bench(|| {
+        registry.renew(
+            black_box("service-500"),
+            black_box("service-500-50"),
+            None,
+            now,
+        )
+    });
+}
+
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn register_100_000_in_batches(bencher: Bencher<'_, '_>) {
+    bencher
+        .with_inputs(|| (common::empty(), common::batches(1_000, 100)))
+        .bench_local_values(|(registry, batches)| {
+            common::fill(&registry, batches);
+            registry
+        });
+}
+
+/// Every member of a service of 10,000 is looked at once.
+#[divan::bench]
+fn list_10_000(bencher: Bencher<'_, '_>) {
+    let registry = world(1, 10_000);
+    bencher.bench_local(|| {
+        let snapshot = registry.snapshot();
+        let members = snapshot.members(black_box("service-0"));
+        members.map_or(0, |members| {
+            let members = members.instances.values();
+            members
+                .map(|member| u64::from(member.instance.weight))
+                .sum::<u64>()
+        })
+    });
+}
+
+/// 100,000 leases that run out at the same time.
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn expire_100_000(bencher: Bencher<'_, '_>) {
+    let (rules, now, at) = (common::rules(), Instant::now(), SystemTime::now());
+    bencher
+        .with_inputs(|| {
+            let (mut state, mut expiry) = (State::default(), Expiry::default());
+            for command in common::batches(1_000, 100).into_iter().flatten() {
+                let context = Context {
+                    rules: &rules,
+                    actor: &Actor::Callboard,
+                    now,
+                    at,
+                };
+                state
+                    .apply(&command, context)
+                    .expect("an admitted instance");
+            }
+            for holder in state.take_granted() {
+                expiry.watch(&holder);
+            }
+            (state, expiry)
+        })
+        .bench_local_values(|(mut state, mut expiry)| {
+            let later = now + rules.max_ttl;
+            let mut events = Vec::new();
+            for holder in expiry.due(later) {
+                if holder.lease.expire(later) {
+                    events.extend(state.expire(&holder, at));
+                }
+            }
+            assert_eq!(events.len(), 100_000);
+            (state, events)
+        });
+}
