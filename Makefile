@@ -1,0 +1,70 @@
+# Every target works from a clean clone on a machine that has Rust; the first one that needs more
+# (a C compiler, cmake, curl) installs it through scripts/setup.sh.
+
+export CARGO_NET_RETRY ?= 10
+export CARGO_TERM_COLOR ?= auto
+
+# The scripts run against the profile that the tests have built anyway.
+DEBUG_BIN := target/debug/callboard
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Says what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: build ## Builds what is needed and runs callboard: clients on :8080, services on 127.0.0.1:8500
+	exec target/release/callboard run
+
+.PHONY: build
+build: setup ## Builds target/release/callboard
+	cargo build --release --locked --bin callboard
+
+.PHONY: demo
+demo: setup ## Shows requests spreading over services that join, leave and get killed
+	@scripts/demo.sh
+
+.PHONY: test
+test: check test-rust test-examples test-tour test-demo test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
+	@echo "make test: all passed"
+
+.PHONY: check
+check: ## Checks formatting, lints and scripts
+	@scripts/setup.sh rustfmt clippy
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --document-private-items --quiet
+	@for script in scripts/*.sh; do bash -n "$$script" || exit 1; done
+	@if [ "$$CI" = true ]; then scripts/setup.sh --package shellcheck; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh .ci/run; else echo "SKIPPED: shellcheck (not installed)"; fi
+
+.PHONY: test-rust
+test-rust: setup
+	cargo build --locked --bin callboard --example hello
+	cargo test --locked
+	@for file in conf/*.yaml; do $(DEBUG_BIN) check --config "$$file" || exit 1; done
+
+.PHONY: test-examples
+test-examples: test-rust
+	@CALLBOARD_BIN=$(DEBUG_BIN) scripts/examples-test.sh
+
+.PHONY: test-tour
+test-tour: test-rust
+	@CALLBOARD_BIN=$(DEBUG_BIN) scripts/tour-test.sh
+
+.PHONY: test-demo
+test-demo: test-rust
+	@CALLBOARD_BIN=$(DEBUG_BIN) DEMO_FAST=1 scripts/demo.sh
+
+.PHONY: test-compose
+test-compose:
+	@scripts/compose-test.sh
+
+.PHONY: bench
+bench: setup ## Measures the request path's own parts
+	cargo bench --locked --bench '*'
+
+.PHONY: setup
+setup:
+	@scripts/setup.sh
