@@ -62,7 +62,7 @@ test-compose:
 	@scripts/compose-test.sh
 
 .PHONY: bench
-bench: setup ## Measures the request path's own parts
+bench: setup ## Measures picks, membership changes, heartbeats and memory
 	cargo bench --locked --bench '*'
 
 .PHONY: setup

@@ -4,6 +4,7 @@
 //! instance that hung up early still wanted to leave. It never removes anyone but the life it was
 //! asked for: an instance that registers again (or is told to resume) in the meantime stays.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
@@ -19,6 +20,7 @@ use crate::api::query::Query;
 use crate::cluster::status::Status;
 use crate::registry::command::{Applied, Command, Refusal};
 use crate::registry::event::Actor;
+use crate::registry::snapshot::Member;
 use crate::units::parse_duration;
 
 use super::view::Views;
@@ -127,40 +129,41 @@ impl Leaving {
 
     /// A fenced caller must not even start a drain.
     fn refuse_earlier_life(&self) -> Result<(), Refusal> {
-        let snapshot = self.api.registry.snapshot();
-        let member = snapshot.member(self.path.service.as_str(), self.path.id.as_str());
+        let member = self.member();
         member.map_or(Ok(()), |member| member.fence(self.generation))
     }
 
     async fn sign_out(&self) -> Result<(), Refusal> {
-        let command = Command::Deregister {
+        self.submit(Command::Deregister {
             service: self.path.service.clone(),
             id: self.path.id.clone(),
             generation: self.generation,
-        };
-        let registry = &self.api.registry;
-        registry.submit(command, self.actor.clone()).await?;
-        Ok(())
+        })
+        .await
     }
 
     /// Whether it still drains is for the registry to say: an instance may come back at any moment
     /// until it is signed out.
     async fn finish(&self) -> Result<(), Refusal> {
-        let command = Command::FinishDrain {
+        self.submit(Command::FinishDrain {
             service: self.path.service.clone(),
             id: self.path.id.clone(),
             generation: self.generation,
-        };
+        })
+        .await
+    }
+
+    async fn submit(&self, command: Command) -> Result<(), Refusal> {
         let registry = &self.api.registry;
         registry.submit(command, self.actor.clone()).await?;
         Ok(())
     }
 
-    /// Whether the instance is draining, `None` if it is gone.
-    fn is_draining(&self) -> Option<bool> {
+    /// The instance as it is now, `None` if it is gone.
+    fn member(&self) -> Option<Arc<Member>> {
         let snapshot = self.api.registry.snapshot();
         let member = snapshot.member(self.path.service.as_str(), self.path.id.as_str());
-        member.map(|member| member.draining)
+        member.cloned()
     }
 
     /// Ends when the instance is no longer draining, or gone.
@@ -168,14 +171,14 @@ impl Leaving {
         let registry = &self.api.registry;
         let mut follower = registry.follow(Some(&self.path.service));
         let mut seen = registry.revision_of(self.path.service.as_str());
-        while self.is_draining() == Some(true) {
+        while self.member().is_some_and(|member| member.draining) {
             seen = follower.passed(seen).await;
         }
     }
 
     /// Renews the lease for as long as the instance stays. One that waits to leave has stopped its
-    /// heartbeats, and its lease running out would cut off what it waits for. Ends when there is no
-    /// lease left to renew; the other waits then see why.
+    /// heartbeats, and its lease running out would cut off what it waits for. Never ends: when there
+    /// is no lease left to renew, the other waits see why.
     async fn keep_lease(&self) {
         let (service, id) = (self.path.service.as_str(), self.path.id.as_str());
         while let Ok(Some(ttl)) =
