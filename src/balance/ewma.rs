@@ -57,19 +57,8 @@ pub fn observe_failure(endpoint: &Endpoint, retry_after: Option<Duration>, now: 
     observe(endpoint, sample, now);
 }
 
-/// Seeds an endpoint nobody has called yet with the median of its siblings.
-///
-/// Does nothing if it has an estimate or none of them has. For more than one newcomer use
-/// [`seed_all`], which looks for the median once.
-pub fn seed(endpoint: &Endpoint, siblings: &[Arc<Endpoint>], now: Instant) {
-    if is_unknown(endpoint)
-        && let Some(micros) = median(siblings, now)
-    {
-        start_at(endpoint, micros, now);
-    }
-}
-
-/// Seeds every endpoint nobody has called yet with the median of the others.
+/// Seeds every endpoint nobody has called yet with the median of the others, if any of them has
+/// been called.
 pub fn seed_all(endpoints: &[Arc<Endpoint>], now: Instant) {
     if endpoints.iter().any(|endpoint| is_unknown(endpoint))
         && let Some(micros) = median(endpoints, now)
@@ -235,8 +224,6 @@ mod tests {
         for (endpoint, sample) in endpoints.iter().zip([5, 900, 20]) {
             observe(endpoint, ms(sample), now);
         }
-        seed(&endpoints[3], &endpoints, now);
-        assert_near(&endpoints[3], now, 20.0);
         seed_all(&endpoints, now);
         for (endpoint, expected) in endpoints.iter().zip([5.0, 900.0, 20.0, 20.0, 20.0, 20.0]) {
             assert_near(endpoint, now, expected);
