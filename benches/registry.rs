@@ -59,6 +59,7 @@ fn renew(bencher: Bencher<'_, '_>) {
             black_box("service-500"),
             black_box("service-500-50"),
             None,
+            &Actor::Callboard,
             now,
         )
     });
@@ -118,7 +119,7 @@ fn expire_100_000(bencher: Bencher<'_, '_>) {
             let mut events = Vec::new();
             for holder in expiry.due(later) {
                 if holder.lease.expire(later) {
-                    events.extend(state.expire(&holder, at));
+                    events.extend(state.expire(&holder, String::new(), at));
                 }
             }
             assert_eq!(events.len(), 100_000);

@@ -19,7 +19,7 @@ else
 fi
 
 command -v cargo >/dev/null 2>&1 || {
-    echo "setup: cargo is missing; install Rust 1.88 or newer with rustup, then try again" >&2
+    echo "setup: cargo is missing; install Rust 1.89 or newer with rustup, then try again" >&2
     exit 1
 }
 for component in "$@"; do

@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
-use crate::registry::snapshot::Member;
+use crate::registry::snapshot::{Fitness, Member};
 
 use active::Active;
 use policy::{Admission, Policy};
@@ -48,8 +48,8 @@ pub struct Cluster {
     surroundings: Arc<Surroundings>,
 }
 
-/// Told of every instance whose availability changed.
-type Changed = dyn Fn(&ServiceName, &InstanceId) + Send + Sync;
+/// Told of every instance whose availability changed, and how its probes find it now.
+type Changed = dyn Fn(&ServiceName, &InstanceId, Fitness) + Send + Sync;
 
 /// What all clusters share.
 struct Surroundings {

@@ -12,6 +12,7 @@ pub mod event;
 pub mod expiry;
 #[cfg(test)]
 mod fixtures;
+pub mod journal;
 pub mod lease;
 mod pulse;
 mod rules;
@@ -31,8 +32,9 @@ use tokio::sync::oneshot;
 use crate::names::{InstanceId, ServiceName};
 use command::{Applied, Command, Refusal};
 use event::Actor;
+use journal::Journal;
 use pulse::Pulse;
-use snapshot::{Revision, Snapshot};
+use snapshot::{Fitness, Revision, Snapshot};
 use store::{Store, StoreError};
 use watch::Published;
 use writer::{Request, Submission, Writer};
@@ -56,6 +58,7 @@ pub struct Registry {
     published: Arc<Published>,
     rules: Arc<ArcSwap<Rules>>,
     requests: mpsc::Sender<Request>,
+    journal: Arc<dyn Journal>,
 }
 
 impl Registry {
@@ -76,7 +79,7 @@ impl Registry {
             Instant::now(),
             first_revision(),
         )?;
-        let published = writer.published();
+        let (published, journal) = (writer.published(), writer.journal());
         let (requests, received) = mpsc::channel();
         let threads = Pulse::start().and_then(|pulse| {
             std::thread::Builder::new()
@@ -84,7 +87,7 @@ impl Registry {
                 .spawn(move || writer.run(&received, &pulse))
         });
         threads.map_err(|error| {
-            StoreError(format!(
+            StoreError::Failed(format!(
                 "the threads that change the registry cannot be started: {error}"
             ))
         })?;
@@ -92,6 +95,7 @@ impl Registry {
             published,
             rules,
             requests,
+            journal,
         })
     }
 
@@ -145,12 +149,14 @@ impl Registry {
     ///
     /// # Errors
     /// [`Refusal::NotFound`] when the instance has to register again, because it is not here or
-    /// its lease has run out; [`Refusal::Fenced`] when a later life of it has registered.
+    /// its lease has run out; [`Refusal::NotOwner`]; [`Refusal::Fenced`] when a later life of it
+    /// has registered.
     pub fn renew(
         &self,
         service: &str,
         id: &str,
         generation: Option<u64>,
+        actor: &Actor,
         now: Instant,
     ) -> Result<Option<Duration>, Refusal> {
         let not_found = || Refusal::NotFound {
@@ -159,6 +165,7 @@ impl Registry {
         };
         let snapshot = self.published.snapshot().load();
         let member = snapshot.member(service, id).ok_or_else(not_found)?;
+        member.guard(actor)?;
         member.fence(generation)?;
         match &member.lease {
             None => Ok(None),
@@ -168,12 +175,18 @@ impl Registry {
     }
 
     /// Says that what observers know of an instance changed (its availability), so that its index
-    /// moves on and its watchers wake. Never waits.
-    pub fn touch(&self, service: &ServiceName, id: &InstanceId) {
+    /// moves on and its watchers wake, and how it was `found`, to be remembered over a restart. Never
+    /// waits.
+    pub fn touch(&self, service: &ServiceName, id: &InstanceId, found: Fitness) {
         // Without a writer there is nothing left to move on.
         let _ = self
             .requests
-            .send(Request::Touch(service.clone(), id.clone()));
+            .send(Request::Touch(service.clone(), id.clone(), found));
+    }
+
+    /// The history. Its calls may block on a disk.
+    pub fn journal(&self) -> Arc<dyn Journal> {
+        self.journal.clone()
     }
 
     /// Follows the revision of one service, or of all with `None`.

@@ -129,14 +129,14 @@ fn membership(config: &Config, prober: Prober) -> Result<(Clusters, Registry), S
     let told: Arc<OnceLock<Registry>> = Arc::default();
     let clusters = Clusters::new(config.policies.clone(), prober, {
         let told = Arc::clone(&told);
-        move |service, id| {
+        move |service, id, found| {
             if let Some(registry) = told.get() {
-                registry.touch(service, id);
+                registry.touch(service, id, found);
             }
         }
     });
     let registry = Registry::start(
-        Box::new(MemoryStore),
+        Box::new(MemoryStore::default()),
         config.registry.rules.clone(),
         Arc::new(clusters.clone()),
     )?;

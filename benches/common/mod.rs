@@ -96,12 +96,12 @@ pub(crate) fn with_clusters(policy: Policy) -> (Registry, Clusters) {
         admission: Admission::Trust,
         ..Policies::default()
     };
-    let clusters = Clusters::new(policies, prober, |_, _| {});
+    let clusters = Clusters::new(policies, prober, |_, _, _| {});
     (observed_by(Arc::new(clusters.clone())), clusters)
 }
 
 fn observed_by(observer: Arc<dyn Observer>) -> Registry {
-    Registry::start(Box::new(MemoryStore), rules(), observer).expect("a registry")
+    Registry::start(Box::new(MemoryStore::default()), rules(), observer).expect("a registry")
 }
 
 /// Registers all `batches`, one after the other.

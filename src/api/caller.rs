@@ -15,12 +15,19 @@ use super::problem::{Faults, Problem};
 /// without naming one. The unspecified address, which cannot be registered, if the server did not
 /// say.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller(pub IpAddr);
+pub struct Caller {
+    /// Where the request came from.
+    pub address: IpAddr,
+}
 
 impl Caller {
     /// The caller as the one who caused a change.
     pub fn actor(self) -> Actor {
-        Actor::Peer(self.0)
+        Actor::Peer {
+            address: self.address,
+            token: None,
+            admin: true,
+        }
     }
 
     pub(super) fn of(extensions: &axum::http::Extensions) -> Self {
@@ -28,7 +35,9 @@ impl Caller {
             .get::<ConnectInfo<SocketAddr>>()
             .map_or(Ipv4Addr::UNSPECIFIED.into(), |info| info.0.ip());
         // A listener on [::] sees IPv4 callers as ::ffff:a.b.c.d.
-        Self(address.to_canonical())
+        Self {
+            address: address.to_canonical(),
+        }
     }
 }
 

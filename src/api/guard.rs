@@ -29,7 +29,7 @@ pub(super) async fn same_origin(request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let uri_host = request.uri().authority().map(Authority::as_str);
     let caller = Caller::of(request.extensions());
-    match judge(request.headers(), uri_host, caller.0) {
+    match judge(request.headers(), uri_host, caller.address) {
         Err(problem) if !reads => problem.into_response(),
         _ => next.run(request).await,
     }

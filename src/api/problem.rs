@@ -61,8 +61,12 @@ pub enum Kind {
     TooLarge,
     /// Fields of the request have the wrong type or break a limit.
     InvalidFields,
+    /// The instance was registered with another token.
+    NotOwner,
     /// The change cannot be made now; later it may.
     Unavailable,
+    /// There is no room to store the change.
+    StorageFull,
 }
 
 impl Kind {
@@ -139,6 +143,16 @@ impl Kind {
                 "urn:callboard:problem:unavailable",
                 "The registry cannot do this now",
             ),
+            Self::NotOwner => (
+                S::FORBIDDEN,
+                "urn:callboard:problem:not-owner",
+                "The instance belongs to another token",
+            ),
+            Self::StorageFull => (
+                S::INSUFFICIENT_STORAGE,
+                "urn:callboard:problem:storage-full",
+                "The registry has no room left",
+            ),
         }
     }
 }
@@ -191,7 +205,7 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if self.kind == Kind::Unavailable {
+        if matches!(self.kind, Kind::Unavailable | Kind::StorageFull) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -205,7 +219,9 @@ impl From<Refusal> for Problem {
             Refusal::Fenced { .. } => Kind::Fenced,
             Refusal::Stale { .. } => Kind::Stale,
             Refusal::NotDraining { .. } => Kind::DrainEnded,
+            Refusal::NotOwner { .. } => Kind::NotOwner,
             Refusal::Unavailable(_) => Kind::Unavailable,
+            Refusal::Full(_) => Kind::StorageFull,
             Refusal::Invalid { field, problem } => {
                 return Faults::one(*field, problem.clone()).into();
             }

@@ -11,7 +11,7 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::Observer;
-use crate::registry::snapshot::Snapshot;
+use crate::registry::snapshot::{Fitness, Snapshot};
 
 use super::policy::Policies;
 use super::status::Status;
@@ -39,7 +39,7 @@ impl Clusters {
     pub fn new(
         policies: Policies,
         prober: Prober,
-        changed: impl Fn(&ServiceName, &InstanceId) + Send + Sync + 'static,
+        changed: impl Fn(&ServiceName, &InstanceId, Fitness) + Send + Sync + 'static,
     ) -> Self {
         Self {
             shared: Arc::new(Shared {

@@ -224,10 +224,12 @@ mod tests {
             modified: Revision(1),
             observed: Revision(1),
             registered_at: SystemTime::UNIX_EPOCH,
+            owner: None,
+            recalled: None,
         };
         let surroundings = Surroundings {
             prober: Prober::new(1).0,
-            changed: Box::new(|_, _| {}),
+            changed: Box::new(|_, _, _| {}),
         };
         let cluster = Arc::new(Cluster::new(
             "web".parse().unwrap(),

@@ -59,14 +59,14 @@ impl Cluster {
             let before = slot.status().availability;
             slot.recheck(self, &self.surroundings.prober, policy);
             if slot.status().availability != before {
-                changed.push(id.clone());
+                changed.push((id.clone(), slot.fitness()));
             }
         }
         self.republish(control);
         drop(guard);
         self.stirred.notify_waiters();
-        for id in &changed {
-            (self.surroundings.changed)(&self.name, id);
+        for (id, found) in &changed {
+            (self.surroundings.changed)(&self.name, id, *found);
         }
     }
 
@@ -92,7 +92,7 @@ impl Cluster {
         if !changed {
             return pace;
         }
-        let after = slot.status();
+        let (after, found) = (slot.status(), slot.fitness());
         if slot.endpoint.standing() != standing {
             self.republish(control);
         }
@@ -105,7 +105,7 @@ impl Cluster {
             );
         }
         self.stirred.notify_waiters();
-        (self.surroundings.changed)(&self.name, id);
+        (self.surroundings.changed)(&self.name, id, found);
         pace
     }
 

@@ -9,7 +9,7 @@ use crate::health::probe::{Pace, Prober, Sink, Watch};
 use crate::health::verdict::Verdict;
 use crate::instance::check::Check;
 use crate::names::InstanceId;
-use crate::registry::snapshot::Member;
+use crate::registry::snapshot::{Fitness, Member};
 
 use super::Cluster;
 use super::policy::{Admission, Policy};
@@ -137,6 +137,15 @@ impl Slot {
             reason: evidence.reason().map(str::to_owned),
             in_flight: self.endpoint.in_flight(),
             served: self.endpoint.served(),
+        }
+    }
+
+    /// What to remember of it over a restart.
+    pub(super) fn fitness(&self) -> Fitness {
+        match self.evidence().probes {
+            Probes::Off | Probes::Passing | Probes::Wavering { .. } => Fitness::Fit,
+            Probes::Unproven { .. } => Fitness::Unproven,
+            Probes::Failing { .. } => Fitness::Failing,
         }
     }
 

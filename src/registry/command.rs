@@ -7,6 +7,7 @@ use crate::instance::Instance;
 use crate::names::{InstanceId, ServiceName};
 
 use super::snapshot::{Member, Revision};
+use super::store::StoreError;
 
 /// One change to the membership.
 #[derive(Clone, Debug, PartialEq)]
@@ -166,7 +167,29 @@ pub enum Refusal {
         /// What is wrong and what was expected.
         problem: String,
     },
+    /// The instance was registered with another token.
+    #[error(
+        "service {service:?} instance {id:?} was registered with another token (expected that one, or one with the admin scope)"
+    )]
+    NotOwner {
+        /// The instance's service.
+        service: String,
+        /// The instance.
+        id: String,
+    },
     /// The change could not be stored.
     #[error("the registry cannot store changes now: {0}")]
     Unavailable(String),
+    /// The change could not be stored because there is no room.
+    #[error("the registry has no room to store changes: {0}")]
+    Full(String),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full(reason) => Self::Full(reason),
+            StoreError::Failed(reason) => Self::Unavailable(reason),
+        }
+    }
 }

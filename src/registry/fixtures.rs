@@ -1,5 +1,6 @@
 //! What the registry's tests register, and as whom.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -7,7 +8,9 @@ use std::time::Duration;
 use crate::instance::check::CheckOverride;
 use crate::instance::{Instance, Scheme};
 
+use super::event::Event;
 use super::rules::Rules;
+use super::store::{Recovered, Remembered};
 
 pub(super) const TTL: Duration = Duration::from_secs(10);
 
@@ -36,5 +39,26 @@ pub(super) fn instance(service: &str, id: &str) -> Instance {
         ttl: Some(TTL),
         check: CheckOverride::default(),
         generation: None,
+    }
+}
+
+/// What a store that was given these events brings back.
+pub(super) fn recovered(events: &[Event]) -> Recovered {
+    let mut members = BTreeMap::new();
+    for event in events {
+        let instance = &event.member.instance;
+        let key = (instance.service.clone(), instance.id.clone());
+        if event.change.is_leaving() {
+            members.remove(&key);
+        } else {
+            members.insert(key, Remembered::from(&*event.member));
+        }
+    }
+    Recovered {
+        members: members.into_values().collect(),
+        last: events
+            .last()
+            .map(|event| event.revision)
+            .unwrap_or_default(),
     }
 }

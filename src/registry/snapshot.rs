@@ -14,6 +14,7 @@ use crate::instance::Instance;
 use crate::names::{InstanceId, ServiceName};
 
 use super::command::Refusal;
+use super::event::Actor;
 use super::lease::Lease;
 
 /// A point in the history of changes. Grows with every change, never goes back.
@@ -73,6 +74,24 @@ pub struct Member {
     pub observed: Revision,
     /// When it first signed in, for people.
     pub registered_at: SystemTime,
+    /// The name of the token it was registered with; nobody but its bearer and administrators may
+    /// change the member. `None` when it registered without one.
+    pub owner: Option<Arc<str>>,
+    /// How it was found before callboard restarted, until it registers again; `None` for one that
+    /// registered with this process.
+    pub recalled: Option<Fitness>,
+}
+
+/// How the probes last found an instance: what the store remembers for a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Fitness {
+    /// No probe has passed since it registered.
+    #[default]
+    Unproven,
+    /// Its probes pass, or it was to be believed without any.
+    Fit,
+    /// Its probes fail.
+    Failing,
 }
 
 /// Two views of one service are equal when they are of the same revision, so that comparing two
@@ -96,6 +115,20 @@ impl PartialEq for Member {
 impl Eq for Member {}
 
 impl Member {
+    /// Refuses a call by somebody other than whoever registered the member.
+    ///
+    /// # Errors
+    /// [`Refusal::NotOwner`].
+    pub fn guard(&self, actor: &Actor) -> Result<(), Refusal> {
+        if actor.may_change(self.owner.as_ref()) {
+            return Ok(());
+        }
+        Err(Refusal::NotOwner {
+            service: self.instance.service.to_string(),
+            id: self.instance.id.to_string(),
+        })
+    }
+
     /// Refuses a call that says it comes from an earlier life of the instance than registered last.
     ///
     /// # Errors

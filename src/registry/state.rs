@@ -1,8 +1,9 @@
 //! The membership being built by the writer: applies commands, pure of clock and socket.
 //!
-//! A command is first *decided* against the membership (refused, already so, or a [`Change`]), and
-//! the resulting event then *evolves* it. A restart evolves the same events again, so what was
-//! acknowledged and what is rebuilt cannot drift apart: there is one place that changes a member.
+//! A command is first *decided* against the membership (refused, already so, or a step), and the step
+//! then makes the member that the resulting [`Event`] carries. The store keeps that member as it is,
+//! so what was acknowledged and what a restart brings back cannot drift apart: there is one place that
+//! changes a member.
 //!
 //! A [`State`] is made of persistent maps: a clone costs nothing to speak of and is the working copy
 //! of a batch, thrown away if the batch cannot be stored. What reaches beyond the copy, renewing a
@@ -15,7 +16,7 @@ mod model;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use imbl::OrdMap;
 
@@ -27,8 +28,9 @@ use super::event::{Actor, Change, Event};
 use super::expiry::Holder;
 use super::lease::Lease;
 use super::rules::Rules;
-use super::snapshot::{Member, Members, Revision, Snapshot};
-use decide::{Decision, decide};
+use super::snapshot::{Member, Revision, Snapshot};
+use super::store::{Recovered, Remembered};
+use decide::{Decision, Step, decide};
 
 /// How many services without members are remembered each with its own revision. A client that waits
 /// for a service to come back then wakes for that one alone.
@@ -65,27 +67,26 @@ pub struct State {
 }
 
 impl State {
-    /// The membership that `events` (oldest first) add up to, with leases that start at `now`.
+    /// The membership that a store brought back, with leases that start at `now`: whoever could not
+    /// renew while callboard was away has a whole ttl to do so.
     ///
     /// All revisions are later than any that was ever given out, so that whoever kept one from
     /// before the restart looks again instead of waiting for a number long passed; and not earlier
     /// than `first`.
-    pub fn replay(events: &[Event], now: Instant, first: Revision) -> Self {
+    pub fn restore(recovered: Recovered, now: Instant, first: Revision) -> Self {
         let mut state = Self::default();
-        for event in events {
-            if state.evolve(event, now).is_none() {
-                log::warn!(
-                    "the store's event at index {} changes {}/{}, which was not signed in then; it is skipped",
-                    event.revision,
-                    event.service,
-                    event.id
-                );
-            }
+        let Recovered { members, last } = recovered;
+        let gap = if last == Revision::default() {
+            1
+        } else {
+            RESTART_GAP
+        };
+        let revision = first.max(Revision(last.0.saturating_add(gap)));
+        for member in members {
+            state.recall(member, now, revision);
         }
-        let gap = if events.is_empty() { 1 } else { RESTART_GAP };
-        let beyond = Revision(state.snapshot.revision.0.saturating_add(gap));
-        state.leap(beyond.max(first));
-        state.renewed.clear();
+        state.snapshot.revision = revision;
+        state.snapshot.forgotten = revision;
         state
     }
 
@@ -104,7 +105,7 @@ impl State {
         command: &Command,
         context: Context<'_>,
     ) -> Result<(Applied, Option<Event>), Refusal> {
-        let change = match decide(&self.snapshot, command, context.rules)? {
+        let step = match decide(&self.snapshot, command, context)? {
             Decision::Already(member) => {
                 if let (Command::Register(_), Some(lease)) = (command, &member.lease) {
                     self.renewed.push(lease.clone());
@@ -116,40 +117,66 @@ impl State {
                 };
                 return Ok((applied, None));
             }
-            Decision::Change(change) => change,
+            Decision::Step(step) => step,
         };
         let (service, id) = command.about();
-        let created = self
-            .snapshot
-            .member(service.as_str(), id.as_str())
-            .is_none();
-        let event = self.event(service, id, change, context.actor, context.at);
-        match self.evolve(&event, context.now) {
-            Some(member) => Ok((
-                Applied {
-                    member,
-                    revision: event.revision,
-                    created,
-                },
-                Some(event),
-            )),
-            None => Err(decide::not_found(service, id)),
-        }
+        let before = self.snapshot.member(service.as_str(), id.as_str()).cloned();
+        let created = before.is_none();
+        let revision = self.snapshot.revision.next();
+        let change = step.change();
+        let why = step.why().map(str::to_owned);
+        let member = match (step, before) {
+            (Step::Register(instance), before) => {
+                self.signed_in(before.as_deref(), instance, revision, context)
+            }
+            (_, None) => return Err(decide::not_found(service, id)),
+            (Step::SignOut { .. }, Some(before)) => Member::clone(&before),
+            (Step::Patch(instance), Some(before)) => Member {
+                instance,
+                modified: revision,
+                observed: revision,
+                ..Member::clone(&before)
+            },
+            (Step::Drain(draining), Some(before)) => Member {
+                draining,
+                modified: revision,
+                observed: revision,
+                ..Member::clone(&before)
+            },
+        };
+        let event = Event {
+            revision,
+            at: context.at,
+            actor: context.actor.clone(),
+            change,
+            why,
+            member: Arc::new(member),
+        };
+        self.make_true(&event);
+        let applied = Applied {
+            member: event.member.clone(),
+            revision,
+            created,
+        };
+        Ok((applied, Some(event)))
     }
 
-    /// Takes out a member whose lease has expired; `None` if it does not hold that lease any more.
-    pub fn expire(&mut self, holder: &Holder, at: SystemTime) -> Option<Event> {
+    /// Takes out a member whose lease has expired, for the reason given; `None` if it does not hold
+    /// that lease any more.
+    pub fn expire(&mut self, holder: &Holder, why: String, at: SystemTime) -> Option<Event> {
         if !self.holds(holder) {
             return None;
         }
-        let event = self.event(
-            &holder.service,
-            &holder.id,
-            Change::Expired,
-            &Actor::Callboard,
+        let (service, id) = (holder.service.as_str(), holder.id.as_str());
+        let event = Event {
+            revision: self.snapshot.revision.next(),
             at,
-        );
-        self.remove(&event);
+            actor: Actor::Callboard,
+            change: Change::Expired,
+            why: Some(why),
+            member: self.snapshot.member(service, id)?.clone(),
+        };
+        self.make_true(&event);
         Some(event)
     }
 
@@ -192,65 +219,45 @@ impl State {
         std::mem::take(&mut self.renewed)
     }
 
-    fn event(
-        &self,
-        service: &ServiceName,
-        id: &InstanceId,
-        change: Change,
-        actor: &Actor,
-        at: SystemTime,
-    ) -> Event {
-        Event {
-            revision: self.snapshot.revision.next(),
-            at,
-            actor: actor.clone(),
-            service: service.clone(),
-            id: id.clone(),
-            change,
-        }
+    fn make_true(&mut self, event: &Event) {
+        let instance = &event.member.instance;
+        let member = (!event.change.is_leaving()).then(|| event.member.clone());
+        self.put(&instance.service, &instance.id, member, event.revision);
     }
 
-    /// Makes `event` true. Gives the member as it is now, or as it was when it left; `None` if the
-    /// event is about a member that is not there.
-    fn evolve(&mut self, event: &Event, now: Instant) -> Option<Arc<Member>> {
-        let before = self
-            .snapshot
-            .member(event.service.as_str(), event.id.as_str())
-            .cloned();
-        let member = match (&event.change, before) {
-            (Change::Registered(instance), before) => {
-                self.signed_in(before.as_deref(), instance, event, now)
-            }
-            (_, None) => return None,
-            (Change::Patched(instance), Some(before)) => Member {
-                instance: instance.clone(),
-                ..Member::clone(&before)
-            },
-            (Change::Drained, Some(before)) => Member {
-                draining: true,
-                ..Member::clone(&before)
-            },
-            (Change::Undrained, Some(before)) => Member {
-                draining: false,
-                ..Member::clone(&before)
-            },
-            (Change::Deregistered | Change::Expired, Some(before)) => {
-                self.remove(event);
-                return Some(before);
-            }
+    /// Brings one member back as it was, with a new lease.
+    fn recall(&mut self, remembered: Remembered, now: Instant, revision: Revision) {
+        let instance = Arc::new(remembered.instance);
+        let (service, id) = (instance.service.clone(), instance.id.clone());
+        let lease = instance.ttl.map(|ttl| self.grant(&service, &id, ttl, now));
+        let member = Member {
+            instance,
+            lease,
+            draining: remembered.draining,
+            created: remembered.created,
+            modified: remembered.modified,
+            observed: revision,
+            registered_at: remembered.registered_at,
+            owner: remembered.owner,
+            recalled: Some(remembered.fitness),
         };
-        let member = Arc::new(Member {
-            modified: event.revision,
-            observed: event.revision,
-            ..member
+        self.put(&service, &id, Some(Arc::new(member)), revision);
+    }
+
+    fn grant(
+        &mut self,
+        service: &ServiceName,
+        id: &InstanceId,
+        ttl: Duration,
+        now: Instant,
+    ) -> Arc<Lease> {
+        let lease = Arc::new(Lease::new(ttl, now));
+        self.granted.push(Holder {
+            service: service.clone(),
+            id: id.clone(),
+            lease: lease.clone(),
         });
-        self.put(
-            &event.service,
-            &event.id,
-            Some(member.clone()),
-            event.revision,
-        );
-        Some(member)
+        lease
     }
 
     /// A registration keeps what tells how long the member has been here, and its lease if that is
@@ -258,9 +265,9 @@ impl State {
     fn signed_in(
         &mut self,
         before: Option<&Member>,
-        instance: &Arc<Instance>,
-        event: &Event,
-        now: Instant,
+        instance: Arc<Instance>,
+        revision: Revision,
+        context: Context<'_>,
     ) -> Member {
         let held = before
             .and_then(|before| before.lease.as_ref())
@@ -271,29 +278,22 @@ impl State {
                 Some(held.clone())
             }
             (None, Some(ttl)) => {
-                let lease = Arc::new(Lease::new(ttl, now));
-                self.granted.push(Holder {
-                    service: event.service.clone(),
-                    id: event.id.clone(),
-                    lease: lease.clone(),
-                });
-                Some(lease)
+                Some(self.grant(&instance.service, &instance.id, ttl, context.now))
             }
             (None, None) => None,
         };
+        let owner = before.and_then(|before| before.owner.clone());
         Member {
-            instance: instance.clone(),
+            instance,
             lease,
             draining: false,
-            created: before.map_or(event.revision, |before| before.created),
-            modified: event.revision,
-            observed: event.revision,
-            registered_at: before.map_or(event.at, |before| before.registered_at),
+            created: before.map_or(revision, |before| before.created),
+            modified: revision,
+            observed: revision,
+            registered_at: before.map_or(context.at, |before| before.registered_at),
+            owner: owner.or_else(|| context.actor.token().cloned()),
+            recalled: None,
         }
-    }
-
-    fn remove(&mut self, event: &Event) {
-        self.put(&event.service, &event.id, None, event.revision);
     }
 
     /// The one place that changes the maps.
@@ -332,31 +332,6 @@ impl State {
         self.snapshot.services.remove(&service);
         self.snapshot.forgotten = self.snapshot.forgotten.max(revision);
         self.changed.insert(service);
-    }
-
-    /// Moves every revision that can be waited for to `revision`; those of registrations, which
-    /// callers compare for equality, stay.
-    fn leap(&mut self, revision: Revision) {
-        while !self.empty.is_empty() {
-            self.forget_oldest();
-        }
-        self.snapshot.revision = revision;
-        self.snapshot.forgotten = revision;
-        let observed_now = |(id, member): (InstanceId, Arc<Member>)| {
-            let mut member = Arc::unwrap_or_clone(member);
-            member.observed = revision;
-            (id, Arc::new(member))
-        };
-        let moved_on = |(service, members): (ServiceName, Arc<Members>)| {
-            let instances = Arc::unwrap_or_clone(members).instances;
-            let members = Members {
-                revision,
-                instances: instances.into_iter().map(observed_now).collect(),
-            };
-            (service, Arc::new(members))
-        };
-        let services = std::mem::take(&mut self.snapshot.services);
-        self.snapshot.services = services.into_iter().map(moved_on).collect();
     }
 }
 

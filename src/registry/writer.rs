@@ -16,7 +16,7 @@
 //! The thread ends when the last handle is dropped. Nobody joins it: a drop may happen on an async
 //! thread, which must not wait for a disk, and whatever was acknowledged is already stored.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError};
@@ -31,9 +31,10 @@ use super::Observer;
 use super::command::{Applied, Command, Refusal};
 use super::event::{Actor, Event};
 use super::expiry::Expiry;
+use super::journal::Journal;
 use super::pulse::Pulse;
 use super::rules::Rules;
-use super::snapshot::Revision;
+use super::snapshot::{Fitness, Revision};
 use super::state::{Context, State};
 use super::store::{Store, StoreError};
 use super::watch::Published;
@@ -49,7 +50,7 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum Request {
     Commands(Submission),
-    Touch(ServiceName, InstanceId),
+    Touch(ServiceName, InstanceId, Fitness),
 }
 
 /// Commands of one caller and where to answer them.
@@ -73,6 +74,8 @@ pub(super) struct Writer {
     observer: Arc<dyn Observer>,
     /// What changed in publications the observer failed on; told again with the next.
     unobserved: BTreeSet<ServiceName>,
+    /// When the store wants to be tidied.
+    tidy_at: Option<Instant>,
 }
 
 impl Writer {
@@ -84,7 +87,7 @@ impl Writer {
         now: Instant,
         first: Revision,
     ) -> Result<Self, StoreError> {
-        let state = State::replay(&store.replay()?, now, first);
+        let state = State::restore(store.recover()?, now, first);
         let mut writer = Self {
             store,
             published: Arc::new(Published::new(state.snapshot().clone())),
@@ -93,10 +96,15 @@ impl Writer {
             rules,
             observer,
             unobserved: BTreeSet::new(),
+            tidy_at: Some(now),
         };
         writer.settle_leases(now);
         writer.publish();
         Ok(writer)
+    }
+
+    pub(super) fn journal(&self) -> Arc<dyn Journal> {
+        self.store.journal()
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -113,12 +121,20 @@ impl Writer {
             let now = Instant::now();
             self.forgive(pulse.stood_still(now));
             self.expire_due(now);
+            self.tidy(now);
         }
     }
 
-    /// Waits for the next request; `None` when a lease may have run out before one came.
+    fn tidy(&mut self, now: Instant) {
+        if self.tidy_at.is_some_and(|due| due <= now) {
+            self.tidy_at = self.store.tidy(now).map(|wait| now + wait);
+        }
+    }
+
+    /// Waits for the next request; `None` when a lease may have run out before one came, or the
+    /// store wants to be tidied.
     fn next_request(&self, requests: &Receiver<Request>) -> Result<Option<Request>, RecvError> {
-        let Some(due) = self.expiry.next() else {
+        let Some(due) = self.expiry.next().into_iter().chain(self.tidy_at).min() else {
             return requests.recv().map(Some);
         };
         match requests.recv_timeout(due.saturating_duration_since(Instant::now())) {
@@ -147,22 +163,35 @@ impl Writer {
     /// Stores, publishes and answers one batch.
     fn carry_out(&mut self, batch: impl Iterator<Item = Request>, now: Instant) {
         let mut submissions = Vec::new();
-        let mut touched = BTreeSet::new();
+        let mut touched = BTreeMap::new();
         for request in batch {
             match request {
                 Request::Commands(submission) => submissions.push(submission),
-                Request::Touch(service, id) => {
-                    touched.insert((service, id));
+                Request::Touch(service, id, found) => {
+                    touched.insert((service, id), found);
                 }
             }
         }
         let results = self.commit(&submissions, now);
-        self.state.touch(&touched);
+        self.state.touch(touched.keys());
         self.publish();
         for (submission, results) in submissions.into_iter().zip(results) {
             // An error only says that the caller no longer waits.
             let _ = submission.answer.send(results);
         }
+        self.note(touched);
+    }
+
+    /// After the answers: nobody waits for it.
+    fn note(&mut self, touched: BTreeMap<(ServiceName, InstanceId), Fitness>) {
+        if touched.is_empty() {
+            return;
+        }
+        let found: Vec<_> = touched
+            .into_iter()
+            .map(|((service, id), fitness)| (service, id, fitness))
+            .collect();
+        self.store.note(&found);
     }
 
     fn commit(&mut self, submissions: &[Submission], now: Instant) -> Vec<Results> {
@@ -189,14 +218,14 @@ impl Writer {
             // What one command came to may have rested on another's change. So each is weighed
             // again on its own: what changes nothing (a registration repeated) is still right, and
             // what does is refused.
-            Err(StoreError(reason)) => for_each_command(submissions, |command, actor| {
+            Err(error) => for_each_command(submissions, |command, actor| {
                 let mut alone = self.state.clone();
                 match alone.apply(command, context(actor))? {
                     (applied, None) => {
                         self.state = alone;
                         Ok(applied)
                     }
-                    (_, Some(_)) => Err(Refusal::Unavailable(reason.clone())),
+                    (_, Some(_)) => Err(error.clone().into()),
                 }
             }),
         };
@@ -219,7 +248,8 @@ impl Writer {
                 self.expiry.watch(&holder);
                 continue;
             }
-            events.extend(draft.expire(&holder, at));
+            let why = "its lease ran out".to_owned();
+            events.extend(draft.expire(&holder, why, at));
             ended.push(holder);
         }
         match self.keep(&events) {
@@ -240,7 +270,8 @@ impl Writer {
         if events.is_empty() {
             return Ok(());
         }
-        self.store.append(events).inspect_err(|error| {
+        let stored = self.store.append(events, self.state.snapshot());
+        stored.inspect_err(|error| {
             log::error!("the store refused {} changes: {error}", events.len());
         })
     }

@@ -111,6 +111,7 @@ pub(super) async fn register(
 /// renewed, 404 for each that must register again.
 pub(super) async fn renew(
     State(api): State<Api>,
+    caller: Caller,
     query: Query,
     body: Body,
 ) -> Result<Json<Vec<ItemView>>, Problem> {
@@ -119,14 +120,14 @@ pub(super) async fn renew(
     let mut faults = Faults::default();
     let renewals: Renewals = body::fields(body, &mut faults);
     let items = items("leases", renewals.leases, faults)?;
-    let now = Instant::now();
+    let (actor, now) = (caller.actor(), Instant::now());
     let outcomes = items.into_iter().map(|item| {
         let (path, generation) = match renewal(item) {
             Ok(renewal) => renewal,
             Err(problem) => return ItemView::refused(None, problem),
         };
         let (service, id) = (path.service.as_str(), path.id.as_str());
-        match api.registry.renew(service, id, generation, now) {
+        match api.registry.renew(service, id, generation, &actor, now) {
             Ok(_) => ItemView::accepted(path, StatusCode::NO_CONTENT),
             Err(refusal) => ItemView::refused(Some(path), refusal.into()),
         }

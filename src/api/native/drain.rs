@@ -181,11 +181,13 @@ impl Leaving {
     /// is no lease left to renew, the other waits see why.
     async fn keep_lease(&self) {
         let (service, id) = (self.path.service.as_str(), self.path.id.as_str());
-        while let Ok(Some(ttl)) =
-            self.api
-                .registry
-                .renew(service, id, self.generation, Instant::now())
-        {
+        while let Ok(Some(ttl)) = self.api.registry.renew(
+            service,
+            id,
+            self.generation,
+            &Actor::Callboard,
+            Instant::now(),
+        ) {
             tokio::time::sleep(ttl / 3).await;
         }
         std::future::pending().await

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::api::Api;
 use crate::api::body;
-use crate::api::caller::InstancePath;
+use crate::api::caller::{Caller, InstancePath};
 use crate::api::problem::{Faults, Problem};
 use crate::api::query::Query;
 
@@ -34,6 +34,7 @@ struct Heartbeat {
 /// register again. A static member has no lease, and its heartbeat changes nothing.
 pub(super) async fn renew(
     State(api): State<Api>,
+    caller: Caller,
     path: InstancePath,
     mut query: Query,
     body: Body,
@@ -47,7 +48,7 @@ pub(super) async fn renew(
     };
     let (service, id) = (path.service.as_str(), path.id.as_str());
     api.registry
-        .renew(service, id, generation, Instant::now())?;
+        .renew(service, id, generation, &caller.actor(), Instant::now())?;
     Ok(StatusCode::NO_CONTENT)
 }
 

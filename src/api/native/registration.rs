@@ -130,7 +130,9 @@ impl Registration {
         Some(Instance {
             service: path.service,
             id: path.id,
-            address: self.address.map_or(defaults.caller.0, |address| address.0),
+            address: self
+                .address
+                .map_or(defaults.caller.address, |address| address.0),
             port: port?,
             scheme: self.scheme.unwrap_or_default(),
             weight: self
@@ -163,7 +165,9 @@ mod tests {
 
     fn defaults() -> Defaults {
         Defaults {
-            caller: Caller("10.0.0.9".parse().unwrap()),
+            caller: Caller {
+                address: "10.0.0.9".parse().unwrap(),
+            },
             ttl: Duration::from_secs(15),
         }
     }

@@ -214,6 +214,8 @@ pub(super) mod tests {
             modified: Revision(revision),
             observed: Revision(revision),
             registered_at: SystemTime::UNIX_EPOCH,
+            owner: None,
+            recalled: None,
         })
     }
 

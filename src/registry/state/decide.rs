@@ -6,36 +6,79 @@ use crate::instance::Instance;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::command::{Command, Refusal};
 use crate::registry::event::Change;
-use crate::registry::rules::{Rules, within_limits};
+use crate::registry::rules::within_limits;
 use crate::registry::snapshot::{Member, Snapshot};
+
+use super::Context;
 
 /// What is to happen.
 pub(super) enum Decision {
     /// The membership changes.
-    Change(Change),
+    Step(Step),
     /// The member is already as asked.
     Already(Arc<Member>),
+}
+
+/// How a member changes.
+pub(super) enum Step {
+    /// It is there, as described.
+    Register(Arc<Instance>),
+    /// It is described otherwise.
+    Patch(Arc<Instance>),
+    /// It drains, or no longer does.
+    Drain(bool),
+    /// It is gone.
+    SignOut {
+        /// Whether it drained before.
+        drained: bool,
+    },
+}
+
+impl Step {
+    /// What the event says about it.
+    pub(super) fn change(&self) -> Change {
+        match self {
+            Self::Register(_) => Change::Registered,
+            Self::Patch(_) => Change::Patched,
+            Self::Drain(true) => Change::Drained,
+            Self::Drain(false) => Change::Undrained,
+            Self::SignOut { .. } => Change::Deregistered,
+        }
+    }
+
+    /// What the event says of the reason.
+    pub(super) fn why(&self) -> Option<&'static str> {
+        match self {
+            Self::SignOut { drained: true } => Some("its drain ended"),
+            _ => None,
+        }
+    }
 }
 
 /// Weighs `command` against the membership.
 pub(super) fn decide(
     snapshot: &Snapshot,
     command: &Command,
-    rules: &Rules,
+    Context { rules, actor, .. }: Context<'_>,
 ) -> Result<Decision, Refusal> {
     let (service, id) = command.about();
     let member = snapshot.member(service.as_str(), id.as_str());
-    let found = || member.ok_or_else(|| not_found(service, id));
-    let change = match command {
+    let found = || {
+        let member = member.ok_or_else(|| not_found(service, id))?;
+        member.guard(actor).map(|()| member)
+    };
+    let step = match command {
         Command::Register(instance) => {
             rules.admit(instance)?;
             if let Some(member) = member {
+                member.guard(actor)?;
                 member.fence(instance.generation)?;
-                if !member.draining && *member.instance == *instance {
+                let owned = member.owner.is_some() || actor.token().is_none();
+                if !member.draining && owned && *member.instance == *instance {
                     return Ok(Decision::Already(member.clone()));
                 }
             }
-            Change::Registered(Arc::new(sharing_name(instance, snapshot)))
+            Step::Register(Arc::new(sharing_name(instance, snapshot)))
         }
         Command::Patch {
             patch, if_match, ..
@@ -54,19 +97,18 @@ pub(super) fn decide(
             if patched == *member.instance {
                 return Ok(Decision::Already(member.clone()));
             }
-            Change::Patched(Arc::new(patched))
+            Step::Patch(Arc::new(patched))
         }
         Command::Drain { draining, .. } => {
             let member = found()?;
             match (member.draining, *draining) {
-                (false, true) => Change::Drained,
-                (true, false) => Change::Undrained,
+                (before, asked) if before != asked => Step::Drain(asked),
                 _ => return Ok(Decision::Already(member.clone())),
             }
         }
         Command::Deregister { generation, .. } => {
             found()?.fence(*generation)?;
-            Change::Deregistered
+            Step::SignOut { drained: false }
         }
         Command::FinishDrain { generation, .. } => {
             let member = found()?;
@@ -77,10 +119,10 @@ pub(super) fn decide(
                     id: id.to_string(),
                 });
             }
-            Change::Deregistered
+            Step::SignOut { drained: true }
         }
     };
-    Ok(Decision::Change(change))
+    Ok(Decision::Step(step))
 }
 
 /// The refusal of a command about a member that is not there.

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::registry::command::Patch;
 use crate::registry::expiry::Expiry;
-use crate::registry::fixtures::{instance, rules};
+use crate::registry::fixtures::{instance, recovered, rules};
 
 const SERVICES: [&str; 3] = ["web", "orders", "users"];
 const IDS: [&str; 3] = ["a", "b", "c"];
@@ -149,7 +149,7 @@ impl Real {
     fn new() -> Self {
         let start = Instant::now();
         Self {
-            state: State::replay(&[], start, Revision(0)),
+            state: State::restore(Recovered::default(), start, Revision(0)),
             expiry: Expiry::default(),
             start,
             now: start,
@@ -238,8 +238,11 @@ impl Real {
     fn expire(&mut self) {
         for holder in self.expiry.due(self.now) {
             if self.state.holds(&holder) && holder.lease.expire(self.now) {
-                self.events
-                    .extend(self.state.expire(&holder, SystemTime::UNIX_EPOCH));
+                self.events.extend(self.state.expire(
+                    &holder,
+                    String::new(),
+                    SystemTime::UNIX_EPOCH,
+                ));
             }
         }
         assert!(self.expiry.next().is_none_or(|next| next > self.now));
@@ -323,17 +326,17 @@ proptest! {
     }
 
     #[test]
-    fn replaying_the_events_brings_back_the_membership(
+    fn restoring_what_the_events_left_brings_back_the_membership(
         steps in proptest::collection::vec(step(), 1..120)
     ) {
         let mut real = Real::new();
         for step in &steps {
             real.step(step);
         }
-        let mut replayed = State::replay(&real.events, real.now, Revision(0));
-        prop_assert_eq!(durable(replayed.snapshot()), durable(real.state.snapshot()));
+        let mut restored = State::restore(recovered(&real.events), real.now, Revision(0));
+        prop_assert_eq!(durable(restored.snapshot()), durable(real.state.snapshot()));
         let mut leases = 0;
-        for members in replayed.snapshot().services.values() {
+        for members in restored.snapshot().services.values() {
             prop_assert!(!members.instances.is_empty());
             for member in members.instances.values() {
                 if let Some(lease) = &member.lease {
@@ -342,8 +345,8 @@ proptest! {
                 }
             }
         }
-        let granted = replayed.take_granted();
-        let held = granted.iter().filter(|holder| replayed.holds(holder)).count();
+        let granted = restored.take_granted();
+        let held = granted.iter().filter(|holder| restored.holds(holder)).count();
         prop_assert_eq!(held, leases, "every lease is granted, and so watched, exactly once");
     }
 }

@@ -12,13 +12,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use super::*;
 use crate::instance::Instance;
 use crate::registry::event::Change;
-use crate::registry::fixtures::{TTL, instance, rules};
+use crate::registry::fixtures::{TTL, instance, recovered, rules};
+use crate::registry::journal::Journal;
 use crate::registry::lease::Lease;
-use crate::registry::snapshot::{Revision, Snapshot};
+use crate::registry::snapshot::{Fitness, Revision, Snapshot};
+use crate::registry::store::Recovered;
 use crate::registry::store::memory::MemoryStore;
 use crate::registry::{Registry, Rules};
 
-const PEER: Actor = Actor::Peer(IpAddr::V4(Ipv4Addr::LOCALHOST));
+const PEER: Actor = Actor::Peer {
+    address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    token: None,
+    admin: true,
+};
 
 /// A store whose events a test can see and which refuses on demand.
 #[derive(Clone, Default)]
@@ -27,6 +33,7 @@ struct Shelf(Arc<ShelfState>);
 #[derive(Default)]
 struct ShelfState {
     events: Mutex<Vec<Event>>,
+    notes: Mutex<Vec<(ServiceName, InstanceId, Fitness)>>,
     appends: AtomicU64,
     refuses: AtomicBool,
     panics: AtomicBool,
@@ -43,18 +50,30 @@ impl Shelf {
 }
 
 impl Store for Shelf {
-    fn append(&mut self, events: &[Event]) -> Result<(), StoreError> {
+    fn append(&mut self, events: &[Event], _before: &Snapshot) -> Result<(), StoreError> {
         assert!(!self.0.panics.load(SeqCst), "as the test asked");
         self.0.appends.fetch_add(1, SeqCst);
         if self.0.refuses.load(SeqCst) {
-            return Err(StoreError("the shelf is full".to_owned()));
+            return Err(StoreError::Failed("the shelf broke".to_owned()));
         }
         self.0.events.lock().unwrap().extend_from_slice(events);
         Ok(())
     }
 
-    fn replay(&mut self) -> Result<Vec<Event>, StoreError> {
-        Ok(self.events())
+    fn recover(&mut self) -> Result<Recovered, StoreError> {
+        Ok(recovered(&self.events()))
+    }
+
+    fn note(&mut self, found: &[(ServiceName, InstanceId, Fitness)]) {
+        self.0.notes.lock().unwrap().extend_from_slice(found);
+    }
+
+    fn tidy(&mut self, _now: Instant) -> Option<Duration> {
+        None
+    }
+
+    fn journal(&self) -> Arc<dyn Journal> {
+        MemoryStore::default().journal()
     }
 }
 

@@ -89,8 +89,12 @@ async fn a_touch_wakes_followers_of_the_service_and_stores_nothing() {
     let applied = registry.submit(register("web", "a"), PEER).await.unwrap();
     let mut web = registry.follow(Some(&"web".parse().unwrap()));
     let mut all = registry.follow(None);
-    registry.touch(&"web".parse().unwrap(), &"nobody".parse().unwrap());
-    registry.touch(&"web".parse().unwrap(), &"a".parse().unwrap());
+    registry.touch(
+        &"web".parse().unwrap(),
+        &"nobody".parse().unwrap(),
+        Fitness::Fit,
+    );
+    registry.touch(&"web".parse().unwrap(), &"a".parse().unwrap(), Fitness::Fit);
     let revision = web.passed(applied.revision).await;
     assert_eq!(revision, applied.revision.next());
     assert_eq!(all.passed(applied.revision).await, revision);
@@ -105,7 +109,7 @@ async fn a_touch_wakes_followers_of_the_service_and_stores_nothing() {
 
 #[tokio::test]
 async fn whoever_waits_for_a_service_nobody_registered_wakes_when_one_does() {
-    let (registry, _) = start(MemoryStore);
+    let (registry, _) = start(MemoryStore::default());
     let seen = registry.revision_of("web");
     assert!(seen > Revision(0), "an index is never 0");
     let mut web = registry.follow(Some(&"web".parse().unwrap()));
@@ -120,7 +124,7 @@ async fn whoever_waits_for_a_service_nobody_registered_wakes_when_one_does() {
 
 #[tokio::test]
 async fn new_rules_hold_for_later_registrations_only() {
-    let (registry, _) = start(MemoryStore);
+    let (registry, _) = start(MemoryStore::default());
     registry.submit(register("web", "a"), PEER).await.unwrap();
     registry.set_rules(Rules {
         allow: Vec::new(),
@@ -139,7 +143,7 @@ async fn new_rules_hold_for_later_registrations_only() {
 
 #[tokio::test]
 async fn the_thread_ends_with_the_last_handle() {
-    let (registry, witness) = start(MemoryStore);
+    let (registry, witness) = start(MemoryStore::default());
     let other = registry.clone();
     drop(registry);
     other.submit(register("web", "a"), PEER).await.unwrap();

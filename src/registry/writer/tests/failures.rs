@@ -28,7 +28,7 @@ async fn a_store_that_refuses_leaves_everything_as_it_was() {
     for refused in &results[..3] {
         assert_eq!(
             *refused.as_ref().unwrap_err(),
-            Refusal::Unavailable("the shelf is full".to_owned())
+            Refusal::Unavailable("the shelf broke".to_owned())
         );
     }
     assert!(matches!(results[3], Err(Refusal::NotFound { .. })));
@@ -61,14 +61,18 @@ async fn without_its_writer_the_registry_says_so_and_still_serves_what_it_knows(
             assert!(matches!(result, Err(Refusal::Unavailable(_))));
         }
     }
-    registry.touch(&"web".parse().unwrap(), &"a".parse().unwrap());
+    registry.touch(&"web".parse().unwrap(), &"a".parse().unwrap(), Fitness::Fit);
     assert!(registry.snapshot().member("web", "a").is_some());
-    assert!(registry.renew("web", "a", None, Instant::now()).is_ok());
+    assert!(
+        registry
+            .renew("web", "a", None, &PEER, Instant::now())
+            .is_ok()
+    );
 }
 
 #[tokio::test]
 async fn an_observer_that_panics_is_shown_the_same_services_again() {
-    let (registry, witness) = start(MemoryStore);
+    let (registry, witness) = start(MemoryStore::default());
     witness.panics.store(true, SeqCst);
     let applied = registry.submit(register("web", "a"), PEER).await;
     assert!(applied.is_ok(), "it is stored and published all the same");

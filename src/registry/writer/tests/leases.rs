@@ -19,14 +19,15 @@ async fn gone(registry: &Registry, service: &str, id: &str) {
 
 /// A writer without its thread, to be driven under simulated time, that remembers one member.
 fn writer(shelf: &Shelf, now: Instant) -> (Writer, Arc<Lease>) {
-    shelf.0.events.lock().unwrap().push(Event {
-        revision: Revision(1),
+    let context = Context {
+        rules: &rules(),
+        actor: &PEER,
+        now,
         at: SystemTime::UNIX_EPOCH,
-        actor: PEER,
-        service: "web".parse().unwrap(),
-        id: "a".parse().unwrap(),
-        change: Change::Registered(Arc::new(instance("web", "a"))),
-    });
+    };
+    let applied = State::default().apply(&register("web", "a"), context);
+    let (_, event) = applied.unwrap();
+    shelf.0.events.lock().unwrap().extend(event);
     let rules = Arc::new(ArcSwap::from_pointee(rules()));
     let writer = Writer::new(
         Box::new(shelf.clone()),
@@ -58,7 +59,7 @@ async fn a_lease_that_runs_out_takes_its_member_along() {
         (Change::Expired, Actor::Callboard)
     );
     assert!(matches!(
-        registry.renew("web", "a", None, Instant::now()),
+        registry.renew("web", "a", None, &PEER, Instant::now()),
         Err(Refusal::NotFound { .. })
     ));
     let back = registry
@@ -101,7 +102,7 @@ fn leases_run_longer_by_the_time_the_process_stood_still() {
 
 #[tokio::test]
 async fn a_heartbeat_keeps_a_member_and_a_late_life_fences_it() {
-    let (registry, _) = start(MemoryStore);
+    let (registry, _) = start(MemoryStore::default());
     let mut second_life = instance("web", "a");
     second_life.generation = Some(2);
     registry
@@ -109,10 +110,13 @@ async fn a_heartbeat_keeps_a_member_and_a_late_life_fences_it() {
         .await
         .unwrap();
     let now = Instant::now();
-    assert_eq!(registry.renew("web", "a", Some(2), now), Ok(Some(TTL)));
-    assert_eq!(registry.renew("web", "a", None, now), Ok(Some(TTL)));
     assert_eq!(
-        registry.renew("web", "a", Some(1), now),
+        registry.renew("web", "a", Some(2), &PEER, now),
+        Ok(Some(TTL))
+    );
+    assert_eq!(registry.renew("web", "a", None, &PEER, now), Ok(Some(TTL)));
+    assert_eq!(
+        registry.renew("web", "a", Some(1), &PEER, now),
         Err(Refusal::Fenced {
             given: 1,
             current: 2
@@ -126,14 +130,14 @@ async fn a_heartbeat_keeps_a_member_and_a_late_life_fences_it() {
         .submit(Command::Register(fixed), PEER)
         .await
         .unwrap();
-    assert_eq!(registry.renew("web", "fixed", None, now), Ok(None));
+    assert_eq!(registry.renew("web", "fixed", None, &PEER, now), Ok(None));
 }
 
 /// Heartbeats race the expiry for leases of 10 ms. Whoever is told that a lease is renewed must
 /// find its member there for all of the ttl.
 #[test]
 fn a_renewed_lease_is_never_expired_under_its_holder() {
-    let (registry, _) = start(MemoryStore);
+    let (registry, _) = start(MemoryStore::default());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
@@ -151,7 +155,7 @@ fn a_renewed_lease_is_never_expired_under_its_holder() {
                 let end = Instant::now() + Duration::from_millis(400);
                 while Instant::now() < end {
                     let at = Instant::now();
-                    if registry.renew("web", &id, None, at).is_ok() {
+                    if registry.renew("web", &id, None, &PEER, at).is_ok() {
                         let snapshot = registry.snapshot();
                         let there = snapshot.member("web", &id).is_some();
                         assert!(there || at.elapsed() >= ttl);
