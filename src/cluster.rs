@@ -17,6 +17,8 @@ pub mod policy;
 mod reconcile;
 mod slot;
 pub mod status;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -30,6 +32,7 @@ use tokio::sync::Notify;
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::snapshot::{Fitness, Member};
+use crate::registry::suspects::Testimony;
 
 use active::Active;
 use policy::{Admission, Policy};
@@ -48,13 +51,26 @@ pub struct Cluster {
     surroundings: Arc<Surroundings>,
 }
 
-/// Told of every instance whose availability changed, and how its probes find it now.
-type Changed = dyn Fn(&ServiceName, &InstanceId, Fitness) + Send + Sync;
+/// Hears what clusters find out about instances. Called with no lock held; must not wait.
+pub trait Witness: Send + Sync + 'static {
+    /// The availability of this instance changed, and this is how its probes find it now.
+    fn changed(&self, service: &ServiceName, id: &InstanceId, found: Fitness);
+
+    /// This instance, whose lease ran out, still answers or does not.
+    fn testify(&self, service: &ServiceName, id: &InstanceId, testimony: Testimony);
+}
+
+/// Nobody hears.
+impl Witness for () {
+    fn changed(&self, _: &ServiceName, _: &InstanceId, _: Fitness) {}
+
+    fn testify(&self, _: &ServiceName, _: &InstanceId, _: Testimony) {}
+}
 
 /// What all clusters share.
 struct Surroundings {
     prober: Prober,
-    changed: Box<Changed>,
+    witness: Box<dyn Witness>,
 }
 
 /// The control plane's face of a cluster.

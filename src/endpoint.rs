@@ -8,8 +8,9 @@
 //! may not be used. `health` decides that and leaves a [`Standing`] behind.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
 use crate::instance::Instance;
 
@@ -23,6 +24,13 @@ pub enum Standing {
     LastResort = 1,
     /// Takes no requests at all: draining, down or gone.
     Barred = 2,
+}
+
+/// What moments are counted from.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn millis(now: Instant) -> u64 {
+    now.saturating_duration_since(*ORIGIN).as_millis() as u64
 }
 
 /// One member of a cluster.
@@ -45,6 +53,8 @@ pub struct Live {
     standing: AtomicU8,
     in_flight: AtomicU32,
     served: AtomicU64,
+    /// When it last answered a request: milliseconds since [`ORIGIN`], plus one; 0 is never.
+    answered: AtomicU64,
     /// Peak-EWMA state; `balance::ewma` owns its meaning.
     ewma: AtomicU64,
 }
@@ -58,6 +68,7 @@ impl Endpoint {
             standing: AtomicU8::new(standing as u8),
             in_flight: AtomicU32::new(0),
             served: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             ewma: AtomicU64::new(0),
         };
         Self::with_live(instance, Arc::new(live))
@@ -126,6 +137,19 @@ impl Endpoint {
     pub fn finish(&self) {
         self.live.served.fetch_add(1, Ordering::Relaxed);
         self.live.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Says that it has just answered a request, whatever the answer.
+    pub fn mark_answer(&self, now: Instant) {
+        self.live.answered.store(millis(now) + 1, Ordering::Relaxed);
+    }
+
+    /// Whether it answered a request no longer ago than `within`.
+    pub fn has_answered(&self, within: Duration, now: Instant) -> bool {
+        match self.live.answered.load(Ordering::Relaxed) {
+            0 => false,
+            at => u128::from((millis(now) + 1).saturating_sub(at)) <= within.as_millis(),
+        }
     }
 
     /// The cell that holds the moving average of its response time.

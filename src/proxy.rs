@@ -201,6 +201,7 @@ impl ProxyHttp for DataPlane {
         request: &mut RequestHeader,
         context: &mut Context,
     ) -> Result<()> {
+        context.confirm_pick()?;
         let strip = context.target()?.strip;
         let prefix = headers::strip_prefix(request, strip)?;
         headers::forward(request, session, context, prefix)
@@ -261,6 +262,11 @@ impl ProxyHttp for DataPlane {
         reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("instance at {}", peer._address));
+        if context.pick.is_none() {
+            // Withdrawn before anything was sent.
+            error.set_retry(true);
+            return error;
+        }
         if session.req_header().method.is_idempotent() && !session.retry_buffer_truncated() {
             error.retry.decide_reuse(reused);
         } else {

@@ -19,6 +19,7 @@ mod rules;
 pub mod snapshot;
 pub mod state;
 pub mod store;
+pub mod suspects;
 pub mod watch;
 mod writer;
 
@@ -33,9 +34,11 @@ use crate::names::{InstanceId, ServiceName};
 use command::{Applied, Command, Refusal};
 use event::Actor;
 use journal::Journal;
+use lease::Renewal;
 use pulse::Pulse;
 use snapshot::{Fitness, Revision, Snapshot};
 use store::{Store, StoreError};
+use suspects::Testimony;
 use watch::Published;
 use writer::{Request, Submission, Writer};
 
@@ -47,6 +50,11 @@ pub trait Observer: Send + Sync + 'static {
     /// on the writer's thread, which does nothing else meanwhile: be quick, and never wait for the
     /// registry ([`Registry::touch`] does not wait).
     fn published(&self, snapshot: &Snapshot, changed: &[ServiceName]);
+
+    /// The leases of these members ran out, or those that had are renewed: look at each member's
+    /// [`Lease`](lease::Lease). Whoever can tell whether one that ran out still answers is asked to
+    /// find out now, and to say so by [`Registry::testify`]. As quick as `published`.
+    fn leases_changed(&self, members: &[(ServiceName, InstanceId)], now: Instant);
 }
 
 /// The handle to the registry. Cheap to clone.
@@ -144,7 +152,8 @@ impl Registry {
         }
     }
 
-    /// Renews a lease: no lock, no snapshot, no disk. Answers with the lease's length, `None` for a
+    /// Renews a lease: no lock, no snapshot, no disk. A lease that has run out is renewed as well, for
+    /// as long as its holder has not been taken out. Answers with the lease's length, `None` for a
     /// static member.
     ///
     /// # Errors
@@ -169,8 +178,18 @@ impl Registry {
         member.fence(generation)?;
         match &member.lease {
             None => Ok(None),
-            Some(lease) if lease.renew(now) => Ok(Some(lease.ttl())),
-            Some(_) => Err(not_found()),
+            Some(lease) => match lease.renew(now) {
+                Renewal::Renewed => Ok(Some(lease.ttl())),
+                Renewal::Settled => {
+                    let instance = &member.instance;
+                    self.tell(Request::Settled(
+                        instance.service.clone(),
+                        instance.id.clone(),
+                    ));
+                    Ok(Some(lease.ttl()))
+                }
+                Renewal::Ended => Err(not_found()),
+            },
         }
     }
 
@@ -178,10 +197,18 @@ impl Registry {
     /// moves on and its watchers wake, and how it was `found`, to be remembered over a restart. Never
     /// waits.
     pub fn touch(&self, service: &ServiceName, id: &InstanceId, found: Fitness) {
-        // Without a writer there is nothing left to move on.
-        let _ = self
-            .requests
-            .send(Request::Touch(service.clone(), id.clone(), found));
+        self.tell(Request::Touch(service.clone(), id.clone(), found));
+    }
+
+    /// Says whether an instance whose lease ran out still answers. Says nothing new about others.
+    /// Never waits.
+    pub fn testify(&self, service: &ServiceName, id: &InstanceId, testimony: Testimony) {
+        self.tell(Request::Testimony(service.clone(), id.clone(), testimony));
+    }
+
+    fn tell(&self, request: Request) {
+        // Without a writer there is nobody left whom it would matter to.
+        let _ = self.requests.send(request);
     }
 
     /// The history. Its calls may block on a disk.

@@ -24,13 +24,17 @@ use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService, background_service};
 
 use crate::api::Api;
+use crate::cluster::Witness;
 use crate::cluster::clusters::Clusters;
 use crate::config::Config;
 use crate::health::probe::Prober;
+use crate::names::{InstanceId, ServiceName};
 use crate::proxy::gate::Gate;
 use crate::proxy::{DataPlane, Settings};
 use crate::registry::Registry;
+use crate::registry::snapshot::Fitness;
 use crate::registry::store::memory::MemoryStore;
+use crate::registry::suspects::Testimony;
 use crate::route::table::Routes;
 
 use reload::Reloader;
@@ -126,22 +130,33 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
 /// The registry and the clusters that follow it.
 fn membership(config: &Config, prober: Prober) -> Result<(Clusters, Registry), StartError> {
     // Each tells the other of changes, so one of them must be told of the other afterwards.
-    let told: Arc<OnceLock<Registry>> = Arc::default();
-    let clusters = Clusters::new(config.policies.clone(), prober, {
-        let told = Arc::clone(&told);
-        move |service, id, found| {
-            if let Some(registry) = told.get() {
-                registry.touch(service, id, found);
-            }
-        }
-    });
+    let told = Told::default();
+    let clusters = Clusters::new(config.policies.clone(), prober, told.clone());
     let registry = Registry::start(
         Box::new(MemoryStore::default()),
         config.registry.rules.clone(),
         Arc::new(clusters.clone()),
     )?;
-    told.get_or_init(|| registry.clone());
+    told.0.get_or_init(|| registry.clone());
     Ok((clusters, registry))
+}
+
+/// The registry as clusters tell it what they find out.
+#[derive(Clone, Default)]
+struct Told(Arc<OnceLock<Registry>>);
+
+impl Witness for Told {
+    fn changed(&self, service: &ServiceName, id: &InstanceId, found: Fitness) {
+        if let Some(registry) = self.0.get() {
+            registry.touch(service, id, found);
+        }
+    }
+
+    fn testify(&self, service: &ServiceName, id: &InstanceId, testimony: Testimony) {
+        if let Some(registry) = self.0.get() {
+            registry.testify(service, id, testimony);
+        }
+    }
 }
 
 /// What a reload may change for requests.

@@ -43,7 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "registry", "health", "cluster", "route", "proxy", "api", "admin", "config",
+            "names", "registry", "health", "cluster", "route", "proxy", "api", "admin", "config",
         ],
     ),
     ("cli", &["config", "server"]),

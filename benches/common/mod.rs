@@ -96,7 +96,7 @@ pub(crate) fn with_clusters(policy: Policy) -> (Registry, Clusters) {
         admission: Admission::Trust,
         ..Policies::default()
     };
-    let clusters = Clusters::new(policies, prober, |_, _, _| {});
+    let clusters = Clusters::new(policies, prober, ());
     (observed_by(Arc::new(clusters.clone())), clusters)
 }
 

@@ -1,7 +1,7 @@
 //! All clusters, by service.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
@@ -11,11 +11,11 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::Observer;
-use crate::registry::snapshot::{Fitness, Snapshot};
+use crate::registry::snapshot::Snapshot;
 
 use super::policy::Policies;
 use super::status::Status;
-use super::{Cluster, Surroundings};
+use super::{Cluster, Surroundings, Witness};
 
 /// A persistent map: adding a service costs the same however many there are.
 type ClusterMap = GenericHashMap<ServiceName, Arc<Cluster>, RandomState, DefaultSharedPtr>;
@@ -35,12 +35,8 @@ struct Shared {
 }
 
 impl Clusters {
-    /// No clusters yet. `changed` is told of every instance whose availability changed.
-    pub fn new(
-        policies: Policies,
-        prober: Prober,
-        changed: impl Fn(&ServiceName, &InstanceId, Fitness) + Send + Sync + 'static,
-    ) -> Self {
+    /// No clusters yet. `witness` hears what they find out.
+    pub fn new(policies: Policies, prober: Prober, witness: impl Witness) -> Self {
         Self {
             shared: Arc::new(Shared {
                 map: ArcSwap::default(),
@@ -48,7 +44,7 @@ impl Clusters {
                 changing: Mutex::new(()),
                 surroundings: Arc::new(Surroundings {
                     prober,
-                    changed: Box::new(changed),
+                    witness: Box::new(witness),
                 }),
             }),
         }
@@ -124,6 +120,14 @@ impl Observer for Clusters {
                     let map = self.shared.map.load().without(service);
                     self.shared.map.store(Arc::new(map));
                 }
+            }
+        }
+    }
+
+    fn leases_changed(&self, members: &[(ServiceName, InstanceId)], now: Instant) {
+        for (service, id) in members {
+            if let Some(cluster) = self.find(service.as_str()) {
+                cluster.lease_changed(id, now);
             }
         }
     }

@@ -156,10 +156,23 @@ impl Pick {
         self.endpoint.address
     }
 
+    /// Whether the request may still be given to the endpoint. Between the pick and the moment it is
+    /// sent a connection had to be made, and whoever took the endpoint out meanwhile was told that it
+    /// gets no further request.
+    pub fn holds(&self) -> bool {
+        self.endpoint.standing() != Standing::Barred
+    }
+
+    /// Lets go of an endpoint that was given nothing.
+    pub fn withdraw(mut self) {
+        self.given = false;
+    }
+
     /// Says what came of the attempt so far. The request stays in flight until the pick is dropped.
     pub fn report(&mut self, outcome: Outcome, now: Instant) {
         match outcome {
             Outcome::Answered => {
+                self.endpoint.mark_answer(now);
                 ewma::observe(&self.endpoint, now.duration_since(self.started), now);
             }
             Outcome::Failed => ewma::observe_failure(&self.endpoint, None, now),
@@ -181,81 +194,5 @@ impl Drop for Pick {
         }
         self.cluster.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.cluster.stir_if_idle(&self.endpoint);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-    use std::num::NonZeroU16;
-    use std::time::SystemTime;
-
-    use imbl::OrdMap;
-
-    use super::super::Surroundings;
-    use super::super::policy::{Admission, Policy};
-    use super::*;
-    use crate::health::probe::Prober;
-    use crate::instance::check::CheckOverride;
-    use crate::instance::{Instance, Scheme};
-    use crate::registry::snapshot::{Member, Revision};
-
-    fn cluster_of_one() -> Arc<Cluster> {
-        let instance = Instance {
-            service: "web".parse().unwrap(),
-            id: "web-1".parse().unwrap(),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: NonZeroU16::new(8_080).unwrap(),
-            scheme: Scheme::Http,
-            weight: 1,
-            zone: None,
-            tags: Default::default(),
-            metadata: Default::default(),
-            ttl: None,
-            check: CheckOverride::default(),
-            generation: None,
-        };
-        let id = instance.id.clone();
-        let member = Member {
-            instance: Arc::new(instance),
-            lease: None,
-            draining: false,
-            created: Revision(1),
-            modified: Revision(1),
-            observed: Revision(1),
-            registered_at: SystemTime::UNIX_EPOCH,
-            owner: None,
-            recalled: None,
-        };
-        let surroundings = Surroundings {
-            prober: Prober::new(1).0,
-            changed: Box::new(|_, _, _| {}),
-        };
-        let cluster = Arc::new(Cluster::new(
-            "web".parse().unwrap(),
-            Arc::new(Policy::default()),
-            Admission::Trust,
-            Arc::new(surroundings),
-        ));
-        cluster.reconcile(&OrdMap::unit(id, Arc::new(member)));
-        cluster
-    }
-
-    fn pick(cluster: &Arc<Cluster>) -> Result<Pick, Nobody> {
-        cluster.pick(0, &Tried::default(), Instant::now())
-    }
-
-    #[test]
-    fn the_last_endpoint_to_fail_is_picked_before_panic_is_published_too() {
-        let cluster = cluster_of_one();
-        let standing = |standing| {
-            let held = pick(&cluster).ok().unwrap();
-            held.endpoint().set_standing(standing);
-        };
-        standing(Standing::LastResort);
-        assert!(pick(&cluster).is_ok());
-        standing(Standing::Barred);
-        assert_eq!(pick(&cluster).err(), Some(Nobody::Available));
-        assert_eq!(cluster.in_flight(), 0);
     }
 }

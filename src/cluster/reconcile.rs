@@ -1,6 +1,7 @@
 //! Bringing a cluster in line with the registry, its policy and its probes, one slot at a time.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
@@ -9,10 +10,11 @@ use log::info;
 use crate::endpoint::Standing;
 use crate::health::probe::Pace;
 use crate::names::InstanceId;
-use crate::registry::snapshot::Member;
+use crate::registry::snapshot::{Fitness, Member};
 
 use super::policy::{Admission, Policy};
 use super::slot::Slot;
+use super::status::Status;
 use super::{Cluster, Control};
 
 impl Cluster {
@@ -66,7 +68,7 @@ impl Cluster {
         drop(guard);
         self.stirred.notify_waiters();
         for (id, found) in &changed {
-            (self.surroundings.changed)(&self.name, id, *found);
+            self.surroundings.witness.changed(&self.name, id, *found);
         }
     }
 
@@ -76,7 +78,9 @@ impl Cluster {
         id: &InstanceId,
         key: u64,
         answer: Result<(), String>,
+        now: Instant,
     ) -> Pace {
+        let passed = answer.is_ok();
         let mut guard = self.control();
         let control = &mut *guard;
         let Some(slot) = control
@@ -88,35 +92,74 @@ impl Cluster {
         };
         let before = slot.status();
         let standing = slot.endpoint.standing();
-        let (changed, pace) = slot.answered(answer);
-        if !changed {
-            return pace;
-        }
+        let answered = slot.answered(answer, now);
         let (after, found) = (slot.status(), slot.fitness());
         if slot.endpoint.standing() != standing {
             self.republish(control);
         }
         drop(guard);
+        if let Some(testimony) = answered.testimony {
+            let witness = &self.surroundings.witness;
+            witness.testify(&self.name, id, testimony);
+        }
+        if answered.changed {
+            let why = if passed {
+                "probe passed"
+            } else {
+                "probe failed"
+            };
+            self.tell(id, &before, &after, found, why);
+        }
+        answered.pace
+    }
+
+    /// Takes into account that a member's lease ran out or was renewed.
+    pub(super) fn lease_changed(self: &Arc<Self>, id: &InstanceId, now: Instant) {
+        let mut guard = self.control();
+        let Some(slot) = guard.slots.get_mut(id) else {
+            return;
+        };
+        let before = slot.status();
+        let testimony = slot.lease_changed(self, &self.surroundings.prober, now);
+        let (after, found) = (slot.status(), slot.fitness());
+        drop(guard);
+        if let Some(testimony) = testimony {
+            let witness = &self.surroundings.witness;
+            witness.testify(&self.name, id, testimony);
+        }
+        if (before.availability, &before.reason) != (after.availability, &after.reason) {
+            self.tell(id, &before, &after, found, "lease renewed");
+        }
+    }
+
+    /// Tells everybody that what APIs show of a member has changed.
+    fn tell(
+        &self,
+        id: &InstanceId,
+        before: &Status,
+        after: &Status,
+        found: Fitness,
+        else_why: &str,
+    ) {
         if before.availability != after.availability {
-            let why = after.reason.as_deref().unwrap_or("probe passed");
+            let why = after.reason.as_deref().unwrap_or(else_why);
             info!(
                 "{}/{id}: {} => {} ({why})",
                 self.name, before.availability, after.availability
             );
         }
         self.stirred.notify_waiters();
-        (self.surroundings.changed)(&self.name, id, found);
-        pace
+        self.surroundings.witness.changed(&self.name, id, found);
     }
 
     /// Asks an instance that passes for usable again at once. Does nothing while the control plane
     /// is busy with the cluster: a request does not wait for it, and the next one will ask.
     pub(super) fn doubt(&self, id: &InstanceId) {
-        if let Ok(control) = self.control.try_lock()
-            && let Some(slot) = control.slots.get(id)
+        if let Ok(mut control) = self.control.try_lock()
+            && let Some(slot) = control.slots.get_mut(id)
             && slot.endpoint.standing() == Standing::Usable
         {
-            slot.probe_now();
+            slot.doubt();
         }
     }
 
@@ -140,7 +183,12 @@ impl Cluster {
         new: &Member,
         retired: &mut Vec<Slot>,
     ) -> bool {
-        if Arc::ptr_eq(&old.instance, &new.instance) && old.draining == new.draining {
+        let lease = |member: &Member| member.lease.as_ref().map(Arc::as_ptr);
+        if Arc::ptr_eq(&old.instance, &new.instance)
+            && old.draining == new.draining
+            && old.recalled == new.recalled
+            && lease(old) == lease(new)
+        {
             return false;
         }
         if old.instance.socket_address() != new.instance.socket_address()

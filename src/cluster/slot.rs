@@ -2,14 +2,17 @@
 //! and the probes that keep that knowledge fresh.
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
-use crate::endpoint::Endpoint;
-use crate::health::availability::{Availability, Evidence, Probes};
+use crate::endpoint::{Endpoint, Standing};
+use crate::health::availability::{Availability, Evidence, Probes, Tenure};
 use crate::health::probe::{Pace, Prober, Sink, Watch};
 use crate::health::verdict::Verdict;
 use crate::instance::check::Check;
 use crate::names::InstanceId;
+use crate::registry::lease::Lease;
 use crate::registry::snapshot::{Fitness, Member};
+use crate::registry::suspects::Testimony;
 
 use super::Cluster;
 use super::policy::{Admission, Policy};
@@ -19,7 +22,13 @@ use super::status::Status;
 pub(super) struct Slot {
     pub(super) endpoint: Arc<Endpoint>,
     draining: bool,
+    lease: Option<Arc<Lease>>,
+    tenure: Tenure,
     probing: Option<Probing>,
+    /// Probes of a member without a check, for as long as its lease is in doubt.
+    inquiry: Option<Watch>,
+    /// Whether a request failed to connect since the last probe's answer.
+    refused: bool,
 }
 
 /// The active check of one member.
@@ -27,6 +36,16 @@ struct Probing {
     check: Check,
     verdict: Verdict,
     watch: Watch,
+}
+
+/// What a probe's answer changed.
+pub(super) struct Answered {
+    /// Whether what APIs show is different now.
+    pub(super) changed: bool,
+    /// How soon to ask again.
+    pub(super) pace: Pace,
+    /// What it says of a member whose lease ran out.
+    pub(super) testimony: Option<Testimony>,
 }
 
 impl Slot {
@@ -38,25 +57,33 @@ impl Slot {
         policy: &Policy,
         admission: Admission,
     ) -> Self {
-        let instance = Arc::clone(&member.instance);
-        let check = instance.check.over(policy.check.as_ref());
-        let draining = member.draining;
-        let verdict = Verdict::new(admission == Admission::Trust);
-        let probes = check
-            .as_ref()
-            .map_or(Probes::Off, |_| verdict.probes().clone());
-        let availability = Evidence { draining, probes }.availability();
-        let endpoint = Arc::new(Endpoint::new(instance, availability.standing()));
+        let endpoint = Arc::new(Endpoint::new(
+            Arc::clone(&member.instance),
+            Standing::Barred,
+        ));
+        let check = member.instance.check.over(policy.check.as_ref());
         let probing = check.map(|check| Probing {
             watch: watch(cluster, prober, &endpoint, &check),
+            verdict: first_verdict(member.recalled, admission),
             check,
-            verdict,
         });
-        Self {
+        // Nobody who is neither probed nor renews will be heard of.
+        let hopeful = probing.is_some() || member.lease.is_some();
+        let tenure = match member.recalled {
+            Some(_) if hopeful => Tenure::Recalled,
+            _ => Tenure::Held,
+        };
+        let slot = Self {
             endpoint,
-            draining,
+            draining: member.draining,
+            lease: member.lease.clone(),
+            tenure,
             probing,
-        }
+            inquiry: None,
+            refused: false,
+        };
+        slot.settle();
+        slot
     }
 
     /// Brings the slot in line with its member's registration at the same address. Load figures
@@ -74,6 +101,11 @@ impl Slot {
             self.endpoint = Arc::new(self.endpoint.updated(Arc::clone(&member.instance)));
         }
         self.draining = member.draining;
+        self.lease.clone_from(&member.lease);
+        if member.recalled.is_none() {
+            self.tenure = Tenure::Held;
+            self.inquiry = None;
+        }
         self.recheck(cluster, prober, policy);
         if let Some(probing) = &mut self.probing
             && new_life
@@ -84,6 +116,34 @@ impl Slot {
             probing.watch.probe_now();
         }
         self.settle();
+    }
+
+    /// Takes note that its lease ran out or was renewed. One that ran out is looked into at once: by
+    /// its check, or for want of one by connecting to its port. Gives what is known already.
+    pub(super) fn lease_changed(
+        &mut self,
+        cluster: &Arc<Cluster>,
+        prober: &Prober,
+        now: Instant,
+    ) -> Option<Testimony> {
+        let missed = self.lease.as_ref().filter(|lease| lease.is_overdue(now));
+        let Some(ttl) = missed.map(|lease| lease.ttl()) else {
+            self.tenure = Tenure::Held;
+            self.inquiry = None;
+            return None;
+        };
+        self.tenure = Tenure::Missed;
+        match &self.probing {
+            Some(probing) => probing.watch.probe_now(),
+            None if self.inquiry.is_some() => {}
+            None => {
+                let check = Check::default();
+                self.inquiry = Some(watch(cluster, prober, &self.endpoint, &check));
+            }
+        }
+        self.endpoint
+            .has_answered(ttl, now)
+            .then_some(Testimony::Answers)
     }
 
     /// Probes by the check that `policy` asks for now. A changed check starts its probes afresh
@@ -102,20 +162,60 @@ impl Slot {
         self.settle();
     }
 
-    /// Takes one probe's answer into account; says whether what APIs show changed, and how soon to
-    /// ask again.
-    pub(super) fn answered(&mut self, answer: Result<(), String>) -> (bool, Pace) {
-        let Some(probing) = &mut self.probing else {
-            return (false, Pace::Steady);
-        };
-        let changed = probing.verdict.record(&probing.check, answer);
-        let pace = if probing.verdict.is_unsettled() {
-            Pace::Brisk
-        } else {
-            Pace::Steady
-        };
+    /// Takes one probe's answer into account.
+    ///
+    /// One failure is enough where other evidence bears it out: a request that could not connect
+    /// either, or that nothing was heard of the instance since a restart.
+    pub(super) fn answered(&mut self, answer: Result<(), String>, now: Instant) -> Answered {
+        let before = self.tenure;
+        let testimony = self.testimony(&answer, now);
+        let borne_out = std::mem::take(&mut self.refused) || before == Tenure::Recalled;
+        if answer.is_ok() && self.tenure == Tenure::Recalled {
+            self.tenure = Tenure::Held;
+        }
+        let (mut changed, mut pace) = (self.tenure != before, Pace::Steady);
+        if let Some(probing) = &mut self.probing {
+            changed |= match answer {
+                Err(failure) if borne_out => probing.verdict.condemn(failure),
+                answer => probing.verdict.record(&probing.check, answer),
+            };
+            if probing.verdict.is_unsettled() {
+                pace = Pace::Brisk;
+            }
+        }
+        if self.tenure == Tenure::Missed {
+            pace = Pace::Brisk;
+        }
         self.settle();
-        (changed, pace)
+        Answered {
+            changed,
+            pace,
+            testimony,
+        }
+    }
+
+    /// What an answer says of a member whose lease ran out. A probe that fails while requests are
+    /// answered says nothing: the instance is there.
+    fn testimony(&self, answer: &Result<(), String>, now: Instant) -> Option<Testimony> {
+        if self.tenure != Tenure::Missed {
+            return None;
+        }
+        let timeout = self
+            .probing
+            .as_ref()
+            .map_or_else(|| Check::default().timeout, |probing| probing.check.timeout);
+        Some(match answer {
+            Err(failure) if !self.endpoint.has_answered(timeout, now) => {
+                Testimony::Fails(failure.clone())
+            }
+            _ => Testimony::Answers,
+        })
+    }
+
+    /// A request could not connect: asks the instance at once, and lets that probe decide.
+    pub(super) fn doubt(&mut self) {
+        self.refused = true;
+        self.probe_now();
     }
 
     /// Asks the instance again at once.
@@ -128,6 +228,12 @@ impl Slot {
     /// The endpoint leaves the cluster: nobody picks it any more, whoever still holds it.
     pub(super) fn retire(self) {
         self.endpoint.set_standing(Availability::Down.standing());
+    }
+
+    /// Whether nobody asks the instance anything.
+    #[cfg(test)]
+    pub(super) fn is_unprobed(&self) -> bool {
+        self.probing.is_none() && self.inquiry.is_none()
     }
 
     pub(super) fn status(&self) -> Status {
@@ -152,6 +258,7 @@ impl Slot {
     fn evidence(&self) -> Evidence {
         Evidence {
             draining: self.draining,
+            lease: self.tenure,
             probes: self
                 .probing
                 .as_ref()
@@ -162,6 +269,15 @@ impl Slot {
     fn settle(&self) {
         let availability = self.evidence().availability();
         self.endpoint.set_standing(availability.standing());
+    }
+}
+
+/// What is believed of a member before its first probe.
+fn first_verdict(recalled: Option<Fitness>, admission: Admission) -> Verdict {
+    match recalled {
+        Some(Fitness::Fit) => Verdict::new(true),
+        Some(Fitness::Failing) => Verdict::failing("its probes failed before a restart".to_owned()),
+        Some(Fitness::Unproven) | None => Verdict::new(admission == Admission::Trust),
     }
 }
 
@@ -184,7 +300,7 @@ struct ProbeSink {
 impl Sink for ProbeSink {
     fn answered(&self, answer: Result<(), String>) -> Pace {
         match self.cluster.upgrade() {
-            Some(cluster) => cluster.probed(&self.id, self.key, answer),
+            Some(cluster) => cluster.probed(&self.id, self.key, answer, Instant::now()),
             None => Pace::Steady,
         }
     }

@@ -28,8 +28,21 @@ pub enum Availability {
 pub struct Evidence {
     /// The operator, or the instance itself, asked for a drain.
     pub draining: bool,
+    /// What its lease says.
+    pub lease: Tenure,
     /// What the active probes say.
     pub probes: Probes,
+}
+
+/// What an instance's lease says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenure {
+    /// It runs, or there is none to run out.
+    Held,
+    /// The instance came back from the store and has not been heard of since.
+    Recalled,
+    /// It ran out, and the instance has not been taken out yet.
+    Missed,
 }
 
 /// What the active probes of one instance say.
@@ -63,6 +76,7 @@ impl Evidence {
             return Availability::Draining;
         }
         match self.probes {
+            Probes::Off | Probes::Passing if self.lease != Tenure::Held => Availability::Suspect,
             Probes::Off | Probes::Passing => Availability::Ready,
             Probes::Unproven { .. } => Availability::Starting,
             Probes::Wavering { .. } => Availability::Suspect,
@@ -76,7 +90,11 @@ impl Evidence {
             return Some("drain requested");
         }
         match &self.probes {
-            Probes::Off | Probes::Passing => None,
+            Probes::Off | Probes::Passing => match self.lease {
+                Tenure::Held => None,
+                Tenure::Recalled => Some("known from before a restart, and not heard of since"),
+                Tenure::Missed => Some("its lease ran out without a heartbeat"),
+            },
             Probes::Unproven { failure } => {
                 Some(failure.as_deref().unwrap_or("waiting for the first probe"))
             }
@@ -152,6 +170,7 @@ mod tests {
         for (probes, expected) in every_probe_state() {
             let mut evidence = Evidence {
                 draining: false,
+                lease: Tenure::Held,
                 probes,
             };
             assert_eq!(evidence.availability(), expected, "{evidence:?}");
@@ -162,10 +181,30 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_in_doubt_makes_suspect_what_would_be_ready_and_nothing_else() {
+        for lease in [Tenure::Recalled, Tenure::Missed] {
+            for (probes, without) in every_probe_state() {
+                let evidence = Evidence {
+                    draining: false,
+                    lease,
+                    probes,
+                };
+                let expected = match without {
+                    Availability::Ready => Availability::Suspect,
+                    other => other,
+                };
+                assert_eq!(evidence.availability(), expected, "{evidence:?}");
+                assert!(evidence.reason().is_some());
+            }
+        }
+    }
+
+    #[test]
     fn whatever_is_not_ready_says_why_and_only_that() {
         for (probes, availability) in every_probe_state() {
             let evidence = Evidence {
                 draining: false,
+                lease: Tenure::Held,
                 probes,
             };
             assert_eq!(
@@ -176,6 +215,7 @@ mod tests {
         }
         let waiting = Evidence {
             draining: false,
+            lease: Tenure::Held,
             probes: Probes::Unproven { failure: None },
         };
         assert_eq!(waiting.reason(), Some("waiting for the first probe"));

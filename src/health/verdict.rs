@@ -7,6 +7,9 @@
 //! that has yet to prove itself: there is no earlier verdict to overturn and every further probe
 //! would only delay its start, so one pass admits it, as it does in Envoy.
 //!
+//! Other evidence can make one failure enough: a request that was refused a moment ago, or the lack
+//! of any proof since a restart.
+//!
 //! ```text
 //! unproven ── pass ──▶ passing ── failure ──▶ wavering ── fall in a row ──▶ failing
 //!                         ▲ ◀───── pass ─────────┘                             │
@@ -36,6 +39,14 @@ impl Verdict {
         Self { probes, streak: 0 }
     }
 
+    /// A verdict of failure from before any probe of ours.
+    pub fn failing(failure: String) -> Self {
+        Self {
+            probes: Probes::Failing { failure },
+            streak: 0,
+        }
+    }
+
     /// What the probes say so far.
     pub fn probes(&self) -> &Probes {
         &self.probes
@@ -59,6 +70,21 @@ impl Verdict {
             Probes::Unproven { .. } | Probes::Wavering { .. } => true,
             Probes::Failing { .. } => self.streak > 0,
         }
+    }
+
+    /// Takes a failure into account that other evidence bears out, so that it needs no company. Says
+    /// whether [`Verdict::probes`] changed.
+    pub fn condemn(&mut self, failure: String) -> bool {
+        let next = match self.probes {
+            Probes::Unproven { .. } => Probes::Unproven {
+                failure: Some(failure),
+            },
+            _ => Probes::Failing { failure },
+        };
+        self.streak = 0;
+        let changed = next != self.probes;
+        self.probes = next;
+        changed
     }
 
     fn passed(&mut self, check: &Check) -> Probes {
@@ -115,6 +141,25 @@ mod tests {
         Probes::Failing {
             failure: reason.to_owned(),
         }
+    }
+
+    #[test]
+    fn one_failure_that_other_evidence_bears_out_is_enough_unless_nothing_was_proven_yet() {
+        let failing = Probes::Failing {
+            failure: "refused".to_owned(),
+        };
+        let mut verdict = Verdict::new(true);
+        assert!(verdict.condemn("refused".to_owned()));
+        assert_eq!(*verdict.probes(), failing);
+        assert!(!verdict.condemn("refused".to_owned()));
+        assert_eq!(*Verdict::failing("refused".to_owned()).probes(), failing);
+
+        let mut verdict = Verdict::new(false);
+        assert!(verdict.condemn("refused".to_owned()));
+        assert!(matches!(
+            verdict.probes(),
+            Probes::Unproven { failure: Some(_) }
+        ));
     }
 
     #[test]

@@ -112,6 +112,21 @@ impl Context {
         }
     }
 
+    /// Makes sure that the instance may still be given the request, in the last moment before it is.
+    ///
+    /// # Errors
+    /// When it left or drains since it was picked; the request goes to another one.
+    pub(super) fn confirm_pick(&mut self) -> Result<()> {
+        if self.pick.as_ref().is_some_and(Pick::holds) {
+            return Ok(());
+        }
+        if let Some(pick) = self.pick.take() {
+            pick.withdraw();
+        }
+        let error = Error::explain(ErrorType::InternalError, "the instance has just left");
+        Err(error.into_up())
+    }
+
     /// Ends the request with `failure`, which [`fail_to_proxy`] will answer.
     ///
     /// [`fail_to_proxy`]: pingora_proxy::ProxyHttp::fail_to_proxy

@@ -33,6 +33,8 @@ pub enum Command {
         id: InstanceId,
         /// Whether to drain.
         draining: bool,
+        /// As in [`Command::Deregister`].
+        generation: Option<u64>,
     },
     /// Sign out.
     Deregister {

@@ -11,12 +11,10 @@
 //! batch is stored.
 
 mod decide;
-#[cfg(test)]
-mod model;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use imbl::OrdMap;
 
@@ -63,12 +61,12 @@ pub struct State {
     empty: OrdMap<Revision, ServiceName>,
     changed: BTreeSet<ServiceName>,
     granted: Vec<Holder>,
-    renewed: Vec<Arc<Lease>>,
+    renewed: Vec<Holder>,
 }
 
 impl State {
     /// The membership that a store brought back, with leases that start at `now`: whoever could not
-    /// renew while callboard was away has a whole ttl to do so.
+    /// renew while callboard was away has a whole ttl to do so, and is in doubt until it does.
     ///
     /// All revisions are later than any that was ever given out, so that whoever kept one from
     /// before the restart looks again instead of waiting for a number long passed; and not earlier
@@ -105,10 +103,15 @@ impl State {
         command: &Command,
         context: Context<'_>,
     ) -> Result<(Applied, Option<Event>), Refusal> {
+        let (service, id) = command.about();
         let step = match decide(&self.snapshot, command, context)? {
             Decision::Already(member) => {
                 if let (Command::Register(_), Some(lease)) = (command, &member.lease) {
-                    self.renewed.push(lease.clone());
+                    self.renewed.push(Holder {
+                        service: service.clone(),
+                        id: id.clone(),
+                        lease: lease.clone(),
+                    });
                 }
                 let applied = Applied {
                     revision: member.modified,
@@ -119,7 +122,6 @@ impl State {
             }
             Decision::Step(step) => step,
         };
-        let (service, id) = command.about();
         let before = self.snapshot.member(service.as_str(), id.as_str()).cloned();
         let created = before.is_none();
         let revision = self.snapshot.revision.next();
@@ -215,7 +217,7 @@ impl State {
     }
 
     /// The leases to renew, because their holders registered again since the last call.
-    pub fn take_renewed(&mut self) -> Vec<Arc<Lease>> {
+    pub fn take_renewed(&mut self) -> Vec<Holder> {
         std::mem::take(&mut self.renewed)
     }
 
@@ -229,7 +231,10 @@ impl State {
     fn recall(&mut self, remembered: Remembered, now: Instant, revision: Revision) {
         let instance = Arc::new(remembered.instance);
         let (service, id) = (instance.service.clone(), instance.id.clone());
-        let lease = instance.ttl.map(|ttl| self.grant(&service, &id, ttl, now));
+        let lease = instance.ttl.map(|ttl| {
+            let lease = Arc::new(Lease::in_doubt(ttl, now));
+            self.grant(&service, &id, lease)
+        });
         let member = Member {
             instance,
             lease,
@@ -244,14 +249,7 @@ impl State {
         self.put(&service, &id, Some(Arc::new(member)), revision);
     }
 
-    fn grant(
-        &mut self,
-        service: &ServiceName,
-        id: &InstanceId,
-        ttl: Duration,
-        now: Instant,
-    ) -> Arc<Lease> {
-        let lease = Arc::new(Lease::new(ttl, now));
+    fn grant(&mut self, service: &ServiceName, id: &InstanceId, lease: Arc<Lease>) -> Arc<Lease> {
         self.granted.push(Holder {
             service: service.clone(),
             id: id.clone(),
@@ -274,11 +272,16 @@ impl State {
             .filter(|lease| Some(lease.ttl()) == instance.ttl);
         let lease = match (held, instance.ttl) {
             (Some(held), _) => {
-                self.renewed.push(held.clone());
+                self.renewed.push(Holder {
+                    service: instance.service.clone(),
+                    id: instance.id.clone(),
+                    lease: held.clone(),
+                });
                 Some(held.clone())
             }
             (None, Some(ttl)) => {
-                Some(self.grant(&instance.service, &instance.id, ttl, context.now))
+                let lease = Arc::new(Lease::new(ttl, context.now));
+                Some(self.grant(&instance.service, &instance.id, lease))
             }
             (None, None) => None,
         };

@@ -21,6 +21,13 @@ pub trait Store: Send + 'static {
     /// When the store cannot be used at all. What is damaged is set aside and reported instead.
     fn recover(&mut self) -> Result<Recovered, StoreError>;
 
+    /// Revisions from `first` on are about to be given out, also to changes that no event tells of:
+    /// a later [`Store::recover`] must not report less. Called once, after it.
+    ///
+    /// # Errors
+    /// When that could not be kept.
+    fn reserve(&mut self, first: Revision) -> Result<(), StoreError>;
+
     /// Keeps `events`, all or none, before they take effect. `before` is the membership they change,
     /// for a store that has lost its own copy of it.
     ///
@@ -45,7 +52,7 @@ pub trait Store: Send + 'static {
 pub struct Recovered {
     /// The members.
     pub members: Vec<Remembered>,
-    /// The last revision that was kept; 0 if there was none.
+    /// The last revision that was kept or reserved; 0 if there was none.
     pub last: Revision,
 }
 

@@ -9,9 +9,9 @@
 //! If the store refuses, the working copy is dropped and with it everything the batch changed. No
 //! caller was told anything yet.
 //!
-//! Between batches the thread sleeps until the next lease may run out, and expires all that are due
-//! as one batch of its own. Commands go first: a registration that waits in the channel when its
-//! lease runs out is in time.
+//! Between batches the thread sleeps until the next lease may run out or the next suspect is to be
+//! looked at, and takes out all whose time is up as one batch of its own. Commands go first: a
+//! registration that waits in the channel when its lease runs out is in time.
 //!
 //! The thread ends when the last handle is dropped. Nobody joins it: a drop may happen on an async
 //! thread, which must not wait for a disk, and whatever was acknowledged is already stored.
@@ -25,25 +25,28 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
+use crate::instance::Instance;
 use crate::names::{InstanceId, ServiceName};
 
 use super::Observer;
 use super::command::{Applied, Command, Refusal};
 use super::event::{Actor, Event};
-use super::expiry::Expiry;
+use super::expiry::{Expiry, Holder};
 use super::journal::Journal;
+use super::lease::Renewal;
 use super::pulse::Pulse;
 use super::rules::Rules;
 use super::snapshot::{Fitness, Revision};
 use super::state::{Context, State};
 use super::store::{Store, StoreError};
+use super::suspects::{Key, Suspects, Testimony};
 use super::watch::Published;
 
 /// A batch takes no more than this many requests from the channel, so that under any load the
 /// first of them is answered and expiry gets its turn.
 const MAX_BATCH: usize = 4_096;
 
-/// How long leases that ended while the store refused run on before the next try.
+/// How long members that could not be taken out stay before the next try.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What callers send to the writer.
@@ -51,6 +54,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) enum Request {
     Commands(Submission),
     Touch(ServiceName, InstanceId, Fitness),
+    /// A lease that was in doubt was renewed.
+    Settled(ServiceName, InstanceId),
+    Testimony(ServiceName, InstanceId, Testimony),
 }
 
 /// Commands of one caller and where to answer them.
@@ -69,6 +75,7 @@ pub(super) struct Writer {
     store: Box<dyn Store>,
     state: State,
     expiry: Expiry,
+    suspects: Suspects,
     rules: Arc<ArcSwap<Rules>>,
     published: Arc<Published>,
     observer: Arc<dyn Observer>,
@@ -88,11 +95,13 @@ impl Writer {
         first: Revision,
     ) -> Result<Self, StoreError> {
         let state = State::restore(store.recover()?, now, first);
+        store.reserve(state.snapshot().revision)?;
         let mut writer = Self {
             store,
             published: Arc::new(Published::new(state.snapshot().clone())),
             state,
             expiry: Expiry::default(),
+            suspects: Suspects::default(),
             rules,
             observer,
             unobserved: BTreeSet::new(),
@@ -116,7 +125,7 @@ impl Writer {
         while let Ok(first) = self.next_request(requests) {
             if let Some(first) = first {
                 let waiting = requests.try_iter().take(MAX_BATCH - 1);
-                self.carry_out(std::iter::once(first).chain(waiting), Instant::now());
+                self.carry_out(std::iter::once(first).chain(waiting), Instant::now);
             }
             let now = Instant::now();
             self.forgive(pulse.stood_still(now));
@@ -131,10 +140,10 @@ impl Writer {
         }
     }
 
-    /// Waits for the next request; `None` when a lease may have run out before one came, or the
-    /// store wants to be tidied.
+    /// Waits for the next request; `None` when something else is due before one came.
     fn next_request(&self, requests: &Receiver<Request>) -> Result<Option<Request>, RecvError> {
-        let Some(due) = self.expiry.next().into_iter().chain(self.tidy_at).min() else {
+        let wakes = [self.expiry.next(), self.suspects.next(), self.tidy_at];
+        let Some(due) = wakes.into_iter().flatten().min() else {
             return requests.recv().map(Some);
         };
         match requests.recv_timeout(due.saturating_duration_since(Instant::now())) {
@@ -158,23 +167,33 @@ impl Writer {
                 lease.extend(stood_still);
             }
         }
+        for holder in self.suspects.clear_all() {
+            self.expiry.watch(&holder);
+        }
     }
 
     /// Stores, publishes and answers one batch.
-    fn carry_out(&mut self, batch: impl Iterator<Item = Request>, now: Instant) {
+    fn carry_out(&mut self, batch: impl Iterator<Item = Request>, clock: impl Fn() -> Instant) {
+        let now = clock();
         let mut submissions = Vec::new();
         let mut touched = BTreeMap::new();
+        let mut settled = Vec::new();
         for request in batch {
             match request {
                 Request::Commands(submission) => submissions.push(submission),
                 Request::Touch(service, id, found) => {
                     touched.insert((service, id), found);
                 }
+                Request::Settled(service, id) => settled.push((service, id)),
+                Request::Testimony(service, id, testimony) => {
+                    self.suspects.testify(&(service, id), testimony, now);
+                }
             }
         }
-        let results = self.commit(&submissions, now);
+        let results = self.commit(&submissions, &clock, &mut settled);
         self.state.touch(touched.keys());
         self.publish();
+        self.settle(&settled, clock());
         for (submission, results) in submissions.into_iter().zip(results) {
             // An error only says that the caller no longer waits.
             let _ = submission.answer.send(results);
@@ -194,9 +213,14 @@ impl Writer {
         self.store.note(&found);
     }
 
-    fn commit(&mut self, submissions: &[Submission], now: Instant) -> Vec<Results> {
+    fn commit(
+        &mut self,
+        submissions: &[Submission],
+        clock: impl Fn() -> Instant,
+        settled: &mut Vec<Key>,
+    ) -> Vec<Results> {
         let rules = self.rules.load_full();
-        let at = SystemTime::now();
+        let (now, at) = (clock(), SystemTime::now());
         let context = |actor| Context {
             rules: &rules,
             actor,
@@ -213,6 +237,11 @@ impl Writer {
         let results = match self.keep(&events) {
             Ok(()) => {
                 self.state = draft;
+                for Event { change, member, .. } in &events {
+                    if change.is_leaving() || member.lease.is_none() {
+                        self.suspects.clear(&key(&member.instance));
+                    }
+                }
                 results
             }
             // What one command came to may have rested on another's change. So each is weighed
@@ -230,27 +259,78 @@ impl Writer {
             }),
         };
         // Leases run from here, so that a slow disk takes nothing off them.
-        self.settle_leases(Instant::now());
+        settled.extend(self.settle_leases(clock()));
         results
     }
 
-    /// Ends and removes everyone whose lease has run out.
+    /// These members are heard of again: they are suspects no longer.
+    fn settle(&mut self, members: &[Key], now: Instant) {
+        for key in members {
+            if let Some(holder) = self.suspects.clear(key) {
+                self.expiry.watch(&holder);
+            }
+        }
+        self.tell_of_leases(members, now);
+    }
+
+    fn tell_of_leases(&self, members: &[Key], now: Instant) {
+        if members.is_empty() {
+            return;
+        }
+        // As with what is published, an observer's fault must not end the registry.
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            self.observer.leases_changed(members, now)
+        }));
+        if told.is_err() {
+            log::error!(
+                "an observer of the registry panicked at the leases of {} members; they are judged \
+                 without what it knows",
+                members.len()
+            );
+        }
+    }
+
+    /// Puts everyone whose lease has run out in doubt, and takes out those whose time is up.
     fn expire_due(&mut self, now: Instant) {
-        let at = SystemTime::now();
-        let mut draft = self.state.clone();
-        let (mut events, mut ended) = (Vec::new(), Vec::new());
+        let mut missed = Vec::new();
         for holder in self.expiry.due(now) {
             if !self.state.holds(&holder) {
                 continue;
             }
-            // From here on heartbeats are told to register again; before, they keep the lease.
-            if !holder.lease.expire(now) {
-                self.expiry.watch(&holder);
+            match holder.lease.deadline() {
+                Some(deadline) if holder.lease.miss(now) => {
+                    missed.push((holder.service.clone(), holder.id.clone()));
+                    self.suspects.add(holder, deadline);
+                }
+                _ => self.expiry.watch(&holder),
+            }
+        }
+        self.tell_of_leases(&missed, now);
+        self.take_out(now);
+    }
+
+    fn take_out(&mut self, now: Instant) {
+        let snapshot = self.state.snapshot().clone();
+        let members = |service: &ServiceName| {
+            snapshot
+                .members(service.as_str())
+                .map_or(0, |members| members.instances.len())
+        };
+        let at = SystemTime::now();
+        let mut draft = self.state.clone();
+        let (mut events, mut ended) = (Vec::new(), Vec::new());
+        for condemned in self.suspects.due(now, members) {
+            let holder = &condemned.holder;
+            if !self.state.holds(holder) {
                 continue;
             }
-            let why = "its lease ran out".to_owned();
-            events.extend(draft.expire(&holder, why, at));
-            ended.push(holder);
+            // From here on heartbeats are told to register again; before, they keep the lease.
+            if !holder.lease.expire(now) {
+                self.expiry.watch(holder);
+                continue;
+            }
+            events.extend(draft.expire(holder, condemned.why.clone(), at));
+            ended.push(condemned);
         }
         match self.keep(&events) {
             Ok(()) => {
@@ -258,9 +338,9 @@ impl Writer {
                 self.publish();
             }
             Err(_) => {
-                for holder in ended {
-                    holder.lease.revive(now + RETRY);
-                    self.expiry.watch(&holder);
+                for condemned in ended {
+                    condemned.holder.lease.revive(condemned.missed_at);
+                    self.suspects.spare(condemned, now + RETRY);
                 }
             }
         }
@@ -276,14 +356,24 @@ impl Writer {
         })
     }
 
-    fn settle_leases(&mut self, now: Instant) {
-        for lease in self.state.take_renewed() {
-            lease.renew(now);
+    /// Renews and grants what the commands carried out call for. Gives the members whose lease was in
+    /// doubt.
+    fn settle_leases(&mut self, now: Instant) -> Vec<Key> {
+        let mut settled = Vec::new();
+        for Holder { service, id, lease } in self.state.take_renewed() {
+            if lease.renew(now) == Renewal::Settled {
+                settled.push((service, id));
+            }
         }
         for holder in self.state.take_granted() {
-            holder.lease.renew(now);
+            self.suspects
+                .clear(&(holder.service.clone(), holder.id.clone()));
+            if !holder.lease.is_in_doubt() {
+                holder.lease.renew(now);
+            }
             self.expiry.watch(&holder);
         }
+        settled
     }
 
     fn publish(&mut self) {
@@ -312,6 +402,10 @@ impl Writer {
         self.published.snapshot().store(snapshot);
         self.published.wake(&changed);
     }
+}
+
+fn key(instance: &Instance) -> Key {
+    (instance.service.clone(), instance.id.clone())
 }
 
 fn for_each_command<'s>(

@@ -28,29 +28,31 @@ use super::view::Views;
 /// The longest a sign-out waits for requests in flight.
 const MAX_DRAIN: Duration = Duration::from_secs(60 * 60);
 
-/// `PUT /services/{service}/instances/{id}/drain`: 202 with the instance; no new requests from here
+/// `PUT /services/{service}/instances/{id}/drain[?generation=]`: 202 with the instance; no new requests from here
 /// on.
 pub(super) async fn start(
     State(api): State<Api>,
     caller: Caller,
     path: InstancePath,
-    query: Query,
+    mut query: Query,
 ) -> Result<Response, Problem> {
+    let generation = query.number("generation");
     query.finish()?;
-    let applied = set_draining(&api, &path, true, caller.actor()).await?;
+    let applied = set_draining(&api, &path, true, generation, caller.actor()).await?;
     let view = Views::new(&api).instance(&applied.member);
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
 
-/// `DELETE /services/{service}/instances/{id}/drain`: 204; it gets requests again.
+/// `DELETE /services/{service}/instances/{id}/drain[?generation=]`: 204; it gets requests again.
 pub(super) async fn stop(
     State(api): State<Api>,
     caller: Caller,
     path: InstancePath,
-    query: Query,
+    mut query: Query,
 ) -> Result<StatusCode, Problem> {
+    let generation = query.number("generation");
     query.finish()?;
-    set_draining(&api, &path, false, caller.actor()).await?;
+    set_draining(&api, &path, false, generation, caller.actor()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -110,8 +112,8 @@ struct Leaving {
 
 impl Leaving {
     async fn drain_and_sign_out(self, wait: Duration) -> Result<Farewell, Problem> {
-        self.refuse_earlier_life()?;
-        set_draining(&self.api, &self.path, true, self.actor.clone()).await?;
+        let actor = self.actor.clone();
+        set_draining(&self.api, &self.path, true, self.generation, actor).await?;
         let (service, id) = (self.path.service.as_str(), self.path.id.as_str());
         let status = tokio::select! {
             status = self.api.clusters.idle(service, id, wait) => status,
@@ -125,12 +127,6 @@ impl Leaving {
             Err(refusal) => return Err(refusal.into()),
         }
         Ok(status.map(Farewell::from).unwrap_or_default())
-    }
-
-    /// A fenced caller must not even start a drain.
-    fn refuse_earlier_life(&self) -> Result<(), Refusal> {
-        let member = self.member();
-        member.map_or(Ok(()), |member| member.fence(self.generation))
     }
 
     async fn sign_out(&self) -> Result<(), Refusal> {
@@ -208,12 +204,14 @@ async fn set_draining(
     api: &Api,
     path: &InstancePath,
     draining: bool,
+    generation: Option<u64>,
     actor: Actor,
 ) -> Result<Applied, Refusal> {
     let command = Command::Drain {
         service: path.service.clone(),
         id: path.id.clone(),
         draining,
+        generation,
     };
     api.registry.submit(command, actor).await
 }

@@ -67,7 +67,7 @@ mod tests {
     /// An API with nobody in it.
     fn api(closing: watch::Receiver<bool>) -> Api {
         let (prober, _probes) = Prober::new(1);
-        let clusters = Clusters::new(Policies::default(), prober, |_, _, _| {});
+        let clusters = Clusters::new(Policies::default(), prober, ());
         let rules = Rules {
             ttl: Duration::from_secs(15),
             min_ttl: Duration::from_secs(1),

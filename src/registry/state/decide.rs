@@ -99,8 +99,13 @@ pub(super) fn decide(
             }
             Step::Patch(Arc::new(patched))
         }
-        Command::Drain { draining, .. } => {
+        Command::Drain {
+            draining,
+            generation,
+            ..
+        } => {
             let member = found()?;
+            member.fence(*generation)?;
             match (member.draining, *draining) {
                 (before, asked) if before != asked => Step::Drain(asked),
                 _ => return Ok(Decision::Already(member.clone())),

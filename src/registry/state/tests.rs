@@ -36,8 +36,8 @@ impl Scene {
         };
         let (applied, event) = self.state.apply(command, context)?;
         self.events.extend(event);
-        for lease in self.state.take_renewed() {
-            lease.renew(self.now);
+        for holder in self.state.take_renewed() {
+            holder.lease.renew(self.now);
         }
         Ok(applied)
     }
@@ -67,6 +67,7 @@ impl Scene {
             service: name("web"),
             id: "a".parse().unwrap(),
             draining,
+            generation: None,
         })
         .unwrap()
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::event::Event;
 use crate::registry::journal::{Journal, JournalError, Query};
-use crate::registry::snapshot::{Fitness, Member, Snapshot};
+use crate::registry::snapshot::{Fitness, Member, Revision, Snapshot};
 
 use super::{Recovered, Remembered, Store, StoreError};
 
@@ -65,6 +65,10 @@ fn evolve(members: &mut BTreeMap<InstanceId, Arc<Member>>, event: &Event) {
 impl Store for MemoryStore {
     fn recover(&mut self) -> Result<Recovered, StoreError> {
         Ok(Recovered::default())
+    }
+
+    fn reserve(&mut self, _first: Revision) -> Result<(), StoreError> {
+        Ok(())
     }
 
     fn append(&mut self, events: &[Event], _before: &Snapshot) -> Result<(), StoreError> {

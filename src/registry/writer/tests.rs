@@ -4,13 +4,14 @@
 mod changes;
 mod failures;
 mod leases;
+mod model;
+mod suspects;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use super::*;
-use crate::instance::Instance;
 use crate::registry::event::Change;
 use crate::registry::fixtures::{TTL, instance, recovered, rules};
 use crate::registry::journal::Journal;
@@ -35,6 +36,7 @@ struct ShelfState {
     events: Mutex<Vec<Event>>,
     notes: Mutex<Vec<(ServiceName, InstanceId, Fitness)>>,
     appends: AtomicU64,
+    reserved: AtomicU64,
     refuses: AtomicBool,
     panics: AtomicBool,
 }
@@ -61,7 +63,14 @@ impl Store for Shelf {
     }
 
     fn recover(&mut self) -> Result<Recovered, StoreError> {
-        Ok(recovered(&self.events()))
+        let mut recovered = recovered(&self.events());
+        recovered.last = recovered.last.max(Revision(self.0.reserved.load(SeqCst)));
+        Ok(recovered)
+    }
+
+    fn reserve(&mut self, first: Revision) -> Result<(), StoreError> {
+        self.0.reserved.store(first.0, SeqCst);
+        Ok(())
     }
 
     fn note(&mut self, found: &[(ServiceName, InstanceId, Fitness)]) {
@@ -83,6 +92,9 @@ struct Witness {
     snapshot: Mutex<Snapshot>,
     changed: Mutex<Vec<Vec<String>>>,
     panics: AtomicBool,
+    /// Where to say at once that whoever misses its time does not answer.
+    accuses_to: Mutex<Option<Registry>>,
+    leases: Mutex<Vec<Key>>,
 }
 
 impl Observer for Witness {
@@ -91,6 +103,15 @@ impl Observer for Witness {
         *self.snapshot.lock().unwrap() = snapshot.clone();
         let changed = changed.iter().map(ToString::to_string).collect();
         self.changed.lock().unwrap().push(changed);
+    }
+
+    fn leases_changed(&self, members: &[Key], _now: Instant) {
+        self.leases.lock().unwrap().extend_from_slice(members);
+        if let Some(registry) = &*self.accuses_to.lock().unwrap() {
+            for (service, id) in members {
+                registry.testify(service, id, Testimony::Fails("refused".to_owned()));
+            }
+        }
     }
 }
 
@@ -105,6 +126,13 @@ fn start(store: impl Store) -> (Registry, Arc<Witness>) {
     let witness = Arc::new(Witness::default());
     let registry = Registry::start(Box::new(store), rules(), witness.clone()).unwrap();
     (registry, witness)
+}
+
+/// A registry whose observer finds nobody who misses its time.
+fn start_among_the_dead(store: impl Store) -> Registry {
+    let (registry, witness) = start(store);
+    *witness.accuses_to.lock().unwrap() = Some(registry.clone());
+    registry
 }
 
 fn register(service: &str, id: &str) -> Command {

@@ -9,6 +9,10 @@ fn short_lived(service: &str, id: &str) -> Command {
     })
 }
 
+fn named(service: &str, id: &str) -> Key {
+    (service.parse().unwrap(), id.parse().unwrap())
+}
+
 async fn gone(registry: &Registry, service: &str, id: &str) {
     let mut follower = registry.follow(Some(&service.parse().unwrap()));
     let mut seen = Revision(0);
@@ -71,22 +75,30 @@ async fn a_lease_that_runs_out_takes_its_member_along() {
 }
 
 #[test]
-fn a_lease_that_runs_out_while_the_store_refuses_goes_on_until_the_end_can_be_stored() {
+fn whoever_cannot_be_taken_out_because_the_store_refuses_stays_until_that_can_be_stored() {
     let (shelf, start) = (Shelf::default(), Instant::now());
     let (mut writer, lease) = writer(&shelf, start);
+    let key = named("web", "a");
+    writer.expire_due(start + TTL);
+    let fails = Testimony::Fails("refused".to_owned());
+    writer.suspects.testify(&key, fails.clone(), start + TTL);
     shelf.refuse(true);
     writer.expire_due(start + TTL);
     assert_eq!(shelf.0.appends.load(SeqCst), 1);
     assert!(writer.state.snapshot().member("web", "a").is_some());
-    assert_eq!(lease.deadline(), Some(start + TTL + RETRY));
-    assert!(lease.renew(start + TTL), "a heartbeat still counts");
+    assert_eq!(lease.renew(start + TTL), Renewal::Settled, "still counts");
+    writer.settle(std::slice::from_ref(&key), start + TTL);
 
     shelf.refuse(false);
     writer.expire_due(start + TTL + RETRY);
     assert!(lease.deadline().is_some(), "it was renewed meanwhile");
     writer.expire_due(start + TTL + TTL);
+    writer.suspects.testify(&key, fails, start + TTL + TTL);
+    writer.expire_due(start + TTL + TTL);
     assert!(writer.state.snapshot().member("web", "a").is_none());
-    assert_eq!(shelf.events().pop().unwrap().change, Change::Expired);
+    let last = shelf.events().pop().unwrap();
+    assert_eq!(last.change, Change::Expired);
+    assert_eq!(last.why.unwrap(), "lease ran out 0s ago; probe: refused");
 }
 
 #[test]
@@ -96,8 +108,19 @@ fn leases_run_longer_by_the_time_the_process_stood_still() {
     writer.forgive(3 * TTL);
     writer.expire_due(start + 3 * TTL);
     assert_eq!(lease.deadline(), Some(start + 4 * TTL));
+    assert!(writer.suspects.next().is_none());
     writer.expire_due(start + 4 * TTL);
-    assert!(writer.state.snapshot().member("web", "a").is_none());
+    assert!(writer.suspects.next().is_some());
+
+    writer.forgive(5 * TTL);
+    assert!(
+        writer.suspects.next().is_none(),
+        "suspects have more time too"
+    );
+    writer.expire_due(start + 8 * TTL);
+    assert!(writer.suspects.next().is_none());
+    writer.expire_due(start + 9 * TTL);
+    assert!(writer.suspects.next().is_some());
 }
 
 #[tokio::test]
@@ -137,7 +160,7 @@ async fn a_heartbeat_keeps_a_member_and_a_late_life_fences_it() {
 /// find its member there for all of the ttl.
 #[test]
 fn a_renewed_lease_is_never_expired_under_its_holder() {
-    let (registry, _) = start(MemoryStore::default());
+    let registry = start_among_the_dead(MemoryStore::default());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
