@@ -12,6 +12,7 @@ mod support;
 
 mod availability;
 mod balancing;
+mod evidence;
 mod forwarding;
 mod framing;
 mod leaving;

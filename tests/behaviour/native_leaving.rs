@@ -78,6 +78,8 @@ async fn an_earlier_life_can_neither_renew_nor_sign_out() {
         (Method::PUT, format!("{WEB_1}/lease?generation=4"), ""),
         (Method::PUT, format!("{WEB_1}/lease"), r#"{"generation":4}"#),
         (Method::DELETE, format!("{WEB_1}?generation=4"), ""),
+        (Method::PUT, format!("{WEB_1}/drain?generation=4"), ""),
+        (Method::DELETE, format!("{WEB_1}/drain?generation=4"), ""),
         (Method::DELETE, format!("{WEB_1}?generation=4&drain=1s"), ""),
         (
             Method::PUT,

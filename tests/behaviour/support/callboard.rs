@@ -91,6 +91,8 @@ impl Callboard {
                 _ => panic!("unexpected line: {line}"),
             }
         }
+        // reqwest asks for a provider to be there; another test may have put it there already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             process,
             folder,
