@@ -1,14 +1,20 @@
 //! The command line.
 //!
-//! Exit codes: 0 when all is well, 1 when callboard could not start, 2 when the arguments or the
-//! configuration are wrong.
+//! Exit codes: 0 when all is well, 1 when callboard could not start or could not be asked, 2 when the
+//! arguments or the configuration are wrong.
+
+mod escape;
+mod journal;
+mod remote;
+mod table;
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::{Config, Diagnostic, Loaded};
 use crate::server;
@@ -29,13 +35,19 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 
+    #[command(flatten)]
+    configuration: Configuration,
+}
+
+#[derive(Debug, Default, Args)]
+struct Configuration {
     /// The configuration. Without it conf/proxy.yaml is read if it exists; otherwise everything is
     /// at its default
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
     /// Run the registry and the proxy until told to leave; this is what callboard does by itself
     ///
@@ -43,9 +55,11 @@ enum Command {
     /// again; a faulty one is refused and the old one stays.
     ///
     /// RUST_LOG chooses what is logged to standard error, for example RUST_LOG=callboard=debug.
-    Run,
+    Run(Configuration),
     /// Validate the configuration: exit 0, or exit 2 and FILE:LINE:COL with what is wrong
-    Check,
+    Check(Configuration),
+    /// Tell what changed in a running registry: when, by whom and why; the newest at the bottom
+    Journal(journal::Arguments),
 }
 
 const EXAMPLES: &str = "\
@@ -54,21 +68,44 @@ Examples:
   callboard check --config new.yaml          is this file valid?
   curl -X PUT http://127.0.0.1:8500/api/v1/services/orders/instances/orders-1 \\
        -H 'content-type: application/json' -d '{\"address\": \"10.0.0.5\", \"port\": 9000}'
-  curl http://127.0.0.1:8080/orders/         a request to that instance";
+  curl http://127.0.0.1:8080/orders/         a request to that instance
+  callboard journal orders --since 1h        what happened to its instances";
 
 /// Parses the process's arguments and carries out the command.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let source = source(arguments.config, Path::new(DEFAULT_FILE));
-    let code = match arguments.command.unwrap_or(Command::Run) {
-        Command::Run => run(source),
-        Command::Check => check(
-            source.as_deref(),
-            &mut io::stdout().lock(),
-            &mut io::stderr().lock(),
-        ),
+    let command = Arguments::parse().into_command();
+    let source = |at: Configuration| source(at.config, Path::new(DEFAULT_FILE));
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let code = match command.unwrap_or_else(|error| error.exit()) {
+        Command::Run(configuration) => run(source(configuration)),
+        Command::Check(configuration) => {
+            check(source(configuration).as_deref(), &mut out, &mut err)
+        }
+        Command::Journal(asked) => {
+            let told = journal::run(&asked, &mut out, &mut err);
+            remote::exit_code(told, &mut err)
+        }
     };
     ExitCode::from(code)
+}
+
+impl Arguments {
+    /// The command, with the configuration wherever on the line it was named.
+    fn into_command(self) -> Result<Command, clap::Error> {
+        let named = self.configuration.config;
+        let mut command = self
+            .command
+            .unwrap_or(Command::Run(Configuration::default()));
+        match &mut command {
+            Command::Run(own) | Command::Check(own) => own.config = own.config.take().or(named),
+            Command::Journal(_) if named.is_some() => {
+                let problem = "--config is no option of this command (expected --registry URL)\n";
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, problem));
+            }
+            Command::Journal(_) => {}
+        }
+        Ok(command)
+    }
 }
 
 /// The file to read: the one that was named, else the default one unless it is absent.
@@ -148,8 +185,6 @@ fn print(to: &mut dyn Write, lines: impl IntoIterator<Item = impl Display>) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     /// What `check` says of a file with `text`: the code, its output and its errors.
@@ -172,16 +207,27 @@ mod tests {
     }
 
     #[test]
-    fn without_a_command_it_runs_and_the_file_may_be_named_anywhere() {
-        let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).unwrap();
-        assert!(parse("callboard").command.is_none());
-        let file = Some(PathBuf::from("f"));
-        assert_eq!(parse("callboard --config f").config, file);
-        assert_eq!(parse("callboard run --config f").config, file);
-        assert!(matches!(
-            parse("callboard --config f check").command,
-            Some(Command::Check)
-        ));
+    fn without_a_command_it_runs_and_the_file_may_be_named_on_either_side_of_one() {
+        let parse = |line: &str| {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            arguments.into_command()
+        };
+        let file = Some(Path::new("f"));
+        for (line, named) in [
+            ("callboard", None),
+            ("callboard run", None),
+            ("callboard --config f", file),
+            ("callboard run --config f", file),
+        ] {
+            let Ok(Command::Run(configuration)) = parse(line) else {
+                panic!("{line} does not run");
+            };
+            assert_eq!(configuration.config.as_deref(), named, "{line}");
+        }
+        let checked = parse("callboard --config f check");
+        assert!(matches!(checked, Ok(Command::Check(at)) if at.config.as_deref() == file));
+        let asked = parse("callboard --config f journal").unwrap_err();
+        assert!(asked.to_string().contains("expected --registry URL"));
     }
 
     #[test]

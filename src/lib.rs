@@ -28,7 +28,7 @@
 //!
 //! ```text
 //! names       ServiceName, InstanceId: parsed once, at the edge
-//! units       durations as people write them
+//! units       durations and moments as people write them
 //! instance    what registers, and the check it asks for
 //! registry    who is signed in: one writer, snapshots, leases and their expiry, the store's seam
 //! endpoint    one dialable member and its live load
@@ -39,13 +39,14 @@
 //! proxy       the request path on Pingora
 //! api         the control plane's HTTP edges
 //! admin       what operators and orchestrators ask of callboard itself
+//! client      asking another callboard's registry
 //! config      the YAML file; a `Config` is valid by construction
 //! server      the only wiring
 //! cli         the command line
 //! ```
 //!
 //! A module imports only from those above it, and those that stand side by side (registry beside
-//! endpoint, balance and health; balance beside health; cluster beside route; proxy, api and admin)
+//! endpoint, balance and health; balance beside health; cluster beside route; proxy, api, admin and client)
 //! never import each other. `tests/architecture.rs` holds the code to it.
 //!
 //! Architecture invariant: a membership change touches no other service, and in its own service no
@@ -67,6 +68,7 @@ pub mod admin;
 pub mod api;
 pub mod balance;
 pub mod cli;
+pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod endpoint;

@@ -14,6 +14,7 @@ mod sockets;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -133,7 +134,7 @@ fn membership(config: &Config, prober: Prober) -> Result<(Clusters, Registry), S
     let told = Told::default();
     let clusters = Clusters::new(config.policies.clone(), prober, told.clone());
     let registry = Registry::start(
-        Box::new(MemoryStore::default()),
+        Box::new(MemoryStore::since(SystemTime::now())),
         config.registry.rules.clone(),
         Arc::new(clusters.clone()),
     )?;

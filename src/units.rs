@@ -1,5 +1,7 @@
 //! Durations as people write them: `250ms`, `15s`, `5m`, `1h30m`.
 
+pub mod moment;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -34,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &[]),
+    ("client", &[]),
     (
         "config",
         &[
@@ -46,7 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "names", "registry", "health", "cluster", "route", "proxy", "api", "admin", "config",
         ],
     ),
-    ("cli", &["config", "server"]),
+    ("cli", &["names", "units", "client", "config", "server"]),
 ];
 
 #[test]

@@ -6,14 +6,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use callboard::cluster::clusters::Clusters;
 use callboard::cluster::policy::{Admission, Policies, Policy};
 use callboard::health::probe::Prober;
 use callboard::instance::check::CheckOverride;
 use callboard::instance::{Instance, Scheme};
-use callboard::names::ServiceName;
+use callboard::names::{InstanceId, ServiceName};
 use callboard::registry::command::Command;
 use callboard::registry::event::Actor;
 use callboard::registry::snapshot::Snapshot;
@@ -27,6 +27,8 @@ struct Nobody;
 
 impl Observer for Nobody {
     fn published(&self, _snapshot: &Snapshot, _changed: &[ServiceName]) {}
+
+    fn leases_changed(&self, _members: &[(ServiceName, InstanceId)], _now: Instant) {}
 }
 
 /// The rules of a default configuration.

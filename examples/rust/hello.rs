@@ -137,6 +137,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     let listener =
         tokio::net::TcpListener::bind(format!("0.0.0.0:{}", setting("PORT", "0"))).await?;
+    // callboard builds reqwest without a provider for TLS; with its own default this line can go.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder().timeout(Duration::from_secs(3)).build()?;
     let membership = Membership::new(client, url, listener.local_addr()?.port())?;
     let service = Router::new().fallback(move |uri: Uri| hello(instance.clone(), uri));

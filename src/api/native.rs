@@ -10,15 +10,21 @@
 //!   `served`, `expires_in`) are measurements and no part of what a tag stands for.
 //! - *Strictness.* Unknown fields and parameters are refused by name. A body may come under any
 //!   `Content-Type` and is read as JSON.
+//! - *History.* `journal` tells what changed, and `?at=` who was there; both show registrations only,
+//!   for how an instance was is not kept.
 //! - *Heartbeats* may report load (`utilization`, `qps`, `errors`, `capacity`). The figures are
 //!   checked and otherwise not acted on.
 
 mod bulk;
 mod changes;
+mod described;
 mod drain;
+mod history;
 mod instance;
+mod journal;
 mod lease;
 mod lists;
+mod past;
 mod patch;
 mod poll;
 mod registration;
@@ -49,6 +55,7 @@ pub fn routes() -> Router<Api> {
         .route("/services/{service}/instances/{id}/drain",
             put(drain::start).delete(drain::stop))
         .route("/watch", get(watch::watch))
+        .route("/journal", get(journal::journal))
         .route("/leases:renew", post(bulk::renew))
         .route("/instances:batch", post(bulk::register))
 }

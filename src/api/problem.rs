@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
 
 use crate::registry::command::Refusal;
+use crate::registry::journal::JournalError;
 
 /// One answer that says what went wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,6 +58,8 @@ pub enum Kind {
     DrainEnded,
     /// The instance has changed since the caller saw it.
     Stale,
+    /// The journal does not reach back to the moment asked for.
+    Forgotten,
     /// The body is longer than allowed.
     TooLarge,
     /// Fields of the request have the wrong type or break a limit.
@@ -127,6 +130,11 @@ impl Kind {
                 S::PRECONDITION_FAILED,
                 "urn:callboard:problem:stale",
                 "The instance has changed",
+            ),
+            Self::Forgotten => (
+                S::GONE,
+                "urn:callboard:problem:forgotten",
+                "The journal does not reach back that far",
             ),
             Self::TooLarge => (
                 S::PAYLOAD_TOO_LARGE,
@@ -227,6 +235,16 @@ impl From<Refusal> for Problem {
             }
         };
         Self::new(kind, refusal.to_string())
+    }
+}
+
+impl From<JournalError> for Problem {
+    fn from(error: JournalError) -> Self {
+        let kind = match &error {
+            JournalError::Forgotten(_) => Kind::Forgotten,
+            JournalError::Failed(_) => Kind::Unavailable,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 

@@ -2,11 +2,12 @@
 //! that looks like a right one.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use crate::units::moment::parse_moment;
 use crate::units::parse_duration;
 
 use super::problem::{Faults, Problem};
@@ -41,6 +42,17 @@ impl Query {
         let text = self.text(name)?;
         let duration = parse_duration(&text);
         self.noted(name, duration)
+    }
+
+    /// Takes the one value of `name`, a moment: a time, or how long it is ago `now`.
+    pub fn moment(&mut self, name: &str, now: SystemTime) -> Option<SystemTime> {
+        let text = self.text(name)?;
+        self.noted(name, parse_moment(&text, now))
+    }
+
+    /// Whether `name` is given and not yet taken.
+    pub fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(key, _)| key == name)
     }
 
     /// Takes the one value of `name`, a whole number.

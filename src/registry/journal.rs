@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use crate::names::{InstanceId, ServiceName};
+use crate::units::moment::format_moment;
 
 use super::event::Event;
 use super::snapshot::Revision;
@@ -48,7 +49,7 @@ pub struct Query {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     /// It does not reach back that far.
-    #[error("the journal reaches back to {} only", humantime::format_rfc3339_millis(*.0))]
+    #[error("the journal reaches back to {} only", format_moment(*.0))]
     Forgotten(SystemTime),
     /// Anything else, in words for people.
     #[error("the journal cannot be read: {0}")]

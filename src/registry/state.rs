@@ -11,6 +11,7 @@
 //! batch is stored.
 
 mod decide;
+mod why;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -126,7 +127,7 @@ impl State {
         let created = before.is_none();
         let revision = self.snapshot.revision.next();
         let change = step.change();
-        let why = step.why().map(str::to_owned);
+        let why = step.why(before.as_deref(), context.actor);
         let member = match (step, before) {
             (Step::Register(instance), before) => {
                 self.signed_in(before.as_deref(), instance, revision, context)

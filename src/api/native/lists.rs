@@ -9,8 +9,10 @@ use crate::api::caller::ServicePath;
 use crate::api::problem::{Kind, Problem};
 use crate::api::query::Query;
 use crate::health::availability::Availability;
+use crate::instance::Instance;
 use crate::registry::snapshot::Member;
 
+use super::past;
 use super::poll::Poll;
 use super::version::Version;
 use super::view::Views;
@@ -58,13 +60,17 @@ pub(super) async fn service(
     }
 }
 
-/// `GET /services/{service}/instances`: its instances, none if nobody has registered.
+/// `GET /services/{service}/instances`: its instances, none if nobody has registered; with `at`,
+/// those of another moment.
 pub(super) async fn instances(
     State(api): State<Api>,
     ServicePath(service): ServicePath,
     mut query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    if query.has("at") {
+        return past::instances(&api, service, query).await;
+    }
     let poll = Poll::take(&mut query);
     let filter = Filter::take(&mut query);
     query.finish()?;
@@ -89,14 +95,14 @@ pub(super) async fn instances(
 /// Which instances of a service to show. Every tag must be there; of several zones or statuses, one
 /// must match.
 #[derive(Debug, Default)]
-struct Filter {
+pub(super) struct Filter {
     statuses: Vec<Availability>,
     tags: Vec<String>,
     zones: Vec<String>,
 }
 
 impl Filter {
-    fn take(query: &mut Query) -> Self {
+    pub(super) fn take(query: &mut Query) -> Self {
         let statuses = query.all("status");
         Self {
             statuses: statuses
@@ -109,10 +115,14 @@ impl Filter {
     }
 
     fn admits(&self, member: &Member, availability: Availability) -> bool {
-        let instance = &member.instance;
-        let zone = instance.zone.as_deref().unwrap_or_default();
         (self.statuses.is_empty() || self.statuses.contains(&availability))
-            && self.tags.iter().all(|tag| instance.tags.contains(tag))
+            && self.describes(&member.instance)
+    }
+
+    /// Whether the tags and the zone are right.
+    pub(super) fn describes(&self, instance: &Instance) -> bool {
+        let zone = instance.zone.as_deref().unwrap_or_default();
+        self.tags.iter().all(|tag| instance.tags.contains(tag))
             && (self.zones.is_empty() || self.zones.iter().any(|wanted| wanted == zone))
     }
 }

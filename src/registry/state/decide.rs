@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::instance::Instance;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::command::{Command, Refusal};
-use crate::registry::event::Change;
+use crate::registry::event::{Actor, Change};
 use crate::registry::rules::within_limits;
 use crate::registry::snapshot::{Member, Snapshot};
 
 use super::Context;
+use super::why::differences;
 
 /// What is to happen.
 pub(super) enum Decision {
@@ -46,13 +47,27 @@ impl Step {
         }
     }
 
-    /// What the event says of the reason.
-    pub(super) fn why(&self) -> Option<&'static str> {
-        match self {
-            Self::SignOut { drained: true } => Some("its drain ended"),
+    /// What the event says of the reason, in view of the member as it was.
+    pub(super) fn why(&self, before: Option<&Member>, actor: &Actor) -> Option<String> {
+        match (self, before) {
+            (Self::Register(instance), Some(before)) => signed_in_again(before, instance, actor),
+            (Self::Patch(instance), Some(before)) => differences(&before.instance, instance),
+            (Self::SignOut { drained: true }, _) => Some("its drain ended".to_owned()),
             _ => None,
         }
     }
+}
+
+/// What a registration came to for a member that was there already.
+fn signed_in_again(before: &Member, instance: &Instance, actor: &Actor) -> Option<String> {
+    let drain = before.draining.then(|| "ended its drain".to_owned());
+    let owner = match (&before.owner, actor.token()) {
+        (None, Some(token)) => Some(format!("now belongs to token {token:?}")),
+        _ => None,
+    };
+    let differences = differences(&before.instance, instance);
+    let told: Vec<_> = [drain, owner, differences].into_iter().flatten().collect();
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 /// Weighs `command` against the membership.

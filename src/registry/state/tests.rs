@@ -325,3 +325,57 @@ fn a_drain_ends_in_a_sign_out_only_for_the_one_that_drains() {
     scene.finish_drain("a", Some(2)).unwrap();
     assert!(scene.state.snapshot().member("web", "a").is_none());
 }
+
+#[test]
+fn an_event_says_why_where_the_change_alone_does_not() {
+    let mut scene = Scene::new();
+    scene.register(instance("web", "a"));
+    let mut heavier = instance("web", "a");
+    heavier.weight = 5;
+    scene.register(heavier.clone());
+    scene.drain(true);
+    scene.register(heavier);
+    let patch = Patch {
+        zone: Some(Some("b".to_owned())),
+        ..Patch::default()
+    };
+    scene.patch(patch, None).unwrap();
+    scene.drain(true);
+    scene.drain(false);
+    scene.drain(true);
+    scene.finish_drain("a", None).unwrap();
+    let whys: Vec<_> = scene.events.iter().map(|e| e.why.as_deref()).collect();
+    let expected = [
+        None,
+        Some("weight 1 → 5"),
+        None,
+        Some("ended its drain"),
+        Some("zone none → \"b\""),
+        None,
+        None,
+        None,
+        Some("its drain ended"),
+    ];
+    assert_eq!(whys, expected);
+}
+
+#[test]
+fn an_event_says_whom_a_member_now_belongs_to() {
+    let mut scene = Scene::new();
+    scene.register(instance("web", "a"));
+    let deploy = Actor::Peer {
+        address: [10, 0, 0, 9].into(),
+        token: Some("deploy".into()),
+        admin: false,
+    };
+    let context = Context {
+        rules: &rules(),
+        actor: &deploy,
+        now: scene.now,
+        at: scene.at,
+    };
+    let again = Command::Register(instance("web", "a"));
+    let (_, event) = scene.state.apply(&again, context).unwrap();
+    let why = event.unwrap().why;
+    assert_eq!(why.as_deref(), Some("now belongs to token \"deploy\""));
+}

@@ -1,0 +1,91 @@
+//! What the history shows of an instance: its registration, and what was done to it since. Nothing of
+//! it is a matter of the present.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::instance::{Instance, Scheme};
+use crate::registry::snapshot::{Member, Revision};
+use crate::registry::store::Remembered;
+use crate::units::DurationText;
+use crate::units::moment::format_moment;
+
+/// An instance as it was, its names apart.
+#[derive(Debug, Serialize)]
+pub(super) struct Described<'a> {
+    address: IpAddr,
+    port: u16,
+    scheme: Scheme,
+    weight: u32,
+    zone: Option<&'a str>,
+    tags: &'a BTreeSet<String>,
+    metadata: &'a BTreeMap<String, String>,
+    generation: Option<u64>,
+    draining: bool,
+    registered_at: String,
+    owner: Option<&'a str>,
+    index: Revision,
+    lease: Option<Lease>,
+}
+
+/// A lease, but for how long it had to run.
+#[derive(Debug, Serialize)]
+struct Lease {
+    ttl: DurationText,
+}
+
+impl<'a> Described<'a> {
+    fn new(
+        instance: &'a Instance,
+        draining: bool,
+        registered_at: SystemTime,
+        owner: Option<&'a Arc<str>>,
+        index: Revision,
+    ) -> Self {
+        Self {
+            address: instance.address,
+            port: instance.port.get(),
+            scheme: instance.scheme,
+            weight: instance.weight,
+            zone: instance.zone.as_deref(),
+            tags: &instance.tags,
+            metadata: &instance.metadata,
+            generation: instance.generation,
+            draining,
+            registered_at: format_moment(registered_at),
+            owner: owner.map(|name| &**name),
+            index,
+            lease: instance.ttl.map(|ttl| Lease {
+                ttl: DurationText(ttl),
+            }),
+        }
+    }
+}
+
+impl<'a> From<&'a Member> for Described<'a> {
+    fn from(member: &'a Member) -> Self {
+        Self::new(
+            &member.instance,
+            member.draining,
+            member.registered_at,
+            member.owner.as_ref(),
+            member.modified,
+        )
+    }
+}
+
+impl<'a> From<&'a Remembered> for Described<'a> {
+    fn from(member: &'a Remembered) -> Self {
+        Self::new(
+            &member.instance,
+            member.draining,
+            member.registered_at,
+            member.owner.as_ref(),
+            member.modified,
+        )
+    }
+}

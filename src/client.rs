@@ -1,0 +1,169 @@
+//! Asking another callboard's registry, over HTTP.
+//!
+//! The connection goes straight there: web proxies named in the environment are not used, because a
+//! registry is a neighbour and no web site; and redirects are not followed, because they could take
+//! the token somewhere else.
+
+mod error;
+mod tls;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Response, StatusCode, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+pub use error::{Error, SettingsError};
+
+/// How long a connection may take to come about.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a registry is and how to be let in.
+#[derive(Clone)]
+pub struct Settings {
+    /// Its base URL, such as `https://callboard.example:8500`.
+    pub url: String,
+    /// The token to show it.
+    pub token: Option<String>,
+    /// A PEM file with the only certificates to trust an `https` registry by; `None` trusts those
+    /// of the system. Not looked at for `http`.
+    pub ca: Option<PathBuf>,
+}
+
+/// A connection to a registry, or to nobody yet: the first request makes it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Client {
+    base: Url,
+    authorization: Option<HeaderValue>,
+    http: reqwest::Client,
+}
+
+/// A good answer.
+#[derive(Clone, Debug)]
+pub struct Reply<T> {
+    /// What it says.
+    pub body: T,
+    /// The index of what it shows, to wait for a change after; `None` on a reply that has none.
+    pub index: Option<u64>,
+}
+
+/// What of a problem (RFC 9457) is told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    title: String,
+    detail: String,
+}
+
+impl Client {
+    /// Prepares a connection; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`SettingsError`] when there can be no connection with such settings.
+    pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
+        let base = base(&settings.url)?;
+        let ca = settings.ca.as_deref();
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::config(base.scheme() == "https", ca)?)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|error| SettingsError::Tls(error::innermost(&error)))?;
+        Ok(Self {
+            base,
+            authorization: settings.token.as_deref().map(bearer).transpose()?,
+            http,
+        })
+    }
+
+    /// GETs JSON from `path`, which starts with `/`, waiting no longer than `patience`.
+    ///
+    /// # Errors
+    /// [`Error`] when there is no good answer.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        patience: Duration,
+    ) -> Result<Reply<T>, Error> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let mut request = self.http.get(url).timeout(patience);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let failed = |failure| Error::of(&self.base, &failure);
+        let response = request.send().await.map_err(failed)?;
+        let (status, index) = (response.status(), index(&response));
+        let body = response.bytes().await.map_err(failed)?;
+        if status != StatusCode::OK {
+            return Err(self.refused(status, &body));
+        }
+        match serde_json::from_slice(&body) {
+            Ok(body) => Ok(Reply { body, index }),
+            Err(error) => Err(Error::Strange {
+                url: self.base.to_string(),
+                cause: error.to_string(),
+            }),
+        }
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
+        let Problem { title, detail } = serde_json::from_slice(body).unwrap_or_default();
+        let reason = status.canonical_reason().unwrap_or_default().to_owned();
+        let told = [detail, title, reason].into_iter();
+        Error::Refused {
+            url: self.base.to_string(),
+            status: status.as_u16(),
+            detail: told
+                .into_iter()
+                .find(|text| !text.is_empty())
+                .unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("url", &self.url)
+            .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("ca", &self.ca)
+            .finish()
+    }
+}
+
+fn base(text: &str) -> Result<Url, SettingsError> {
+    let url = Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.host().is_some()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    url.ok_or_else(|| SettingsError::Url(text.to_owned()))
+}
+
+fn bearer(token: &str) -> Result<HeaderValue, SettingsError> {
+    let value = HeaderValue::from_str(&format!("Bearer {token}"));
+    let mut value = value.map_err(|_| SettingsError::Token)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn index(response: &Response) -> Option<u64> {
+    let index = response.headers().get("callboard-index")?;
+    index.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;
