@@ -53,6 +53,14 @@ async fn whoever_is_silent_and_answers_still_leaves_in_the_end_and_whoever_is_de
     instances[0].kill();
     let (silent, alive) = instances.split_at(2);
     outlive(&callboard, "web", alive, &silent[0]).await;
+    let last = callboard.api("/journal?service=web&limit=1");
+    let last = callboard.client.get(last).send().await.unwrap();
+    let last: serde_json::Value = last.json().await.unwrap();
+    assert_eq!(last[0]["change"], "expired");
+    assert_eq!(last[0]["id"], silent[0].id.as_str());
+    let why = last[0]["why"].as_str().unwrap();
+    assert!(why.starts_with("lease ran out "), "{why}");
+    assert!(why.contains("connection refused"), "{why}");
     assert!(callboard.instance("web", &silent[1]).await.is_some());
     outlive(&callboard, "web", alive, &silent[1]).await;
     assert_eq!(tally(callboard.answerers("/web/", 60).await).len(), 3);

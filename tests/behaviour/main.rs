@@ -15,6 +15,8 @@ mod balancing;
 mod evidence;
 mod forwarding;
 mod framing;
+mod journal;
+mod journal_command;
 mod leaving;
 mod native_bulk;
 mod native_leaving;
