@@ -15,6 +15,7 @@ mod fixtures;
 pub mod journal;
 pub mod lease;
 mod pulse;
+mod recent;
 mod rules;
 pub mod snapshot;
 pub mod state;
@@ -219,6 +220,12 @@ impl Registry {
     /// Follows the revision of one service, or of all with `None`.
     pub fn follow(&self, service: Option<&ServiceName>) -> watch::Follower {
         self.published.follow(service)
+    }
+
+    /// What somebody missed who follows one service, or all with `None`, and knows everything up to
+    /// `knows`; `None` if that is too long ago to tell, or is no revision of this process's life.
+    pub fn since(&self, service: Option<&ServiceName>, knows: Revision) -> Option<watch::Missed> {
+        self.published.since(service, knows)
     }
 
     /// The revision `service` was last changed at; for one nobody has registered, never less than

@@ -7,6 +7,7 @@
 
 mod control_plane;
 mod data_plane;
+mod patience;
 mod reload;
 mod shutdown;
 mod sockets;

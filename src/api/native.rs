@@ -15,9 +15,11 @@
 //! - *Heartbeats* may report load (`utilization`, `qps`, `errors`, `capacity`). The figures are
 //!   checked and otherwise not acted on.
 
+mod backlog;
 mod bulk;
 mod changes;
 mod described;
+mod crowd;
 mod drain;
 mod history;
 mod instance;
@@ -28,6 +30,8 @@ mod past;
 mod patch;
 mod poll;
 mod registration;
+mod sse;
+mod texts;
 mod version;
 mod view;
 mod watch;
@@ -45,7 +49,7 @@ pub fn routes() -> Router<Api> {
     Router::new()
         .route("/services", get(lists::services))
         .route("/services/{service}", get(lists::service))
-        .route("/services/{service}/instances", get(lists::instances))
+        .route("/services/{service}/instances", lists::instances_route())
         .route("/services/{service}/instances/{id}",
             put(instance::register)
                 .patch(patch::patch)
@@ -54,8 +58,8 @@ pub fn routes() -> Router<Api> {
         .route("/services/{service}/instances/{id}/lease", put(lease::renew))
         .route("/services/{service}/instances/{id}/drain",
             put(drain::start).delete(drain::stop))
-        .route("/watch", get(watch::watch))
         .route("/journal", get(journal::journal))
+        .route("/watch", watch::route())
         .route("/leases:renew", post(bulk::renew))
         .route("/instances:batch", post(bulk::register))
 }

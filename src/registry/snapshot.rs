@@ -159,4 +159,9 @@ impl Snapshot {
         self.members(service)
             .map_or(self.forgotten, |members| members.revision)
     }
+
+    /// The revision that somebody who follows one service, or all with `None`, goes by.
+    pub fn revision_followed(&self, only: Option<&ServiceName>) -> Revision {
+        only.map_or(self.revision, |service| self.revision_of(service.as_str()))
+    }
 }

@@ -4,24 +4,33 @@
 //! snapshot is published *before* the signal is given. A follower that still read the old one has
 //! not yet seen that signal, and `tokio::sync::watch` remembers it for each receiver.
 //!
+//! What was published not long ago is kept too, for readers who were cut off ([`Missed`]). It is
+//! brought up to date before the snapshot is stored, so that whoever reads the snapshot finds
+//! everyone noted who has left by then.
+//!
 //! The map of signals is locked by following, by ceasing to, and by publishing; readers and
 //! heartbeats never meet it. A service has an entry only while somebody follows it, whether anybody
 //! ever registered for it or not.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use crate::names::ServiceName;
 
+use super::recent::Recent;
 use super::snapshot::{Revision, Snapshot};
+
+pub use super::recent::Missed;
 
 /// The published snapshot and those who wait for the next.
 #[derive(Debug)]
 pub(super) struct Published {
     snapshot: ArcSwap<Snapshot>,
+    recent: Mutex<Recent>,
     all: watch::Sender<()>,
     by_service: Mutex<HashMap<ServiceName, Signal>>,
 }
@@ -35,9 +44,11 @@ struct Signal {
 }
 
 impl Published {
-    pub(super) fn new(snapshot: Snapshot) -> Self {
+    pub(super) fn new(snapshot: Snapshot, now: Instant) -> Self {
+        let snapshot = Arc::new(snapshot);
         Self {
-            snapshot: ArcSwap::from_pointee(snapshot),
+            recent: Mutex::new(Recent::new(Arc::clone(&snapshot), now)),
+            snapshot: ArcSwap::new(snapshot),
             all: watch::Sender::new(()),
             by_service: Mutex::default(),
         }
@@ -47,9 +58,16 @@ impl Published {
         &self.snapshot
     }
 
-    /// Wakes whoever follows one of the `changed` services, or all. The snapshot that holds the
-    /// change has been stored before.
-    pub(super) fn wake<'a>(&self, changed: impl IntoIterator<Item = &'a ServiceName>) {
+    /// Makes `snapshot` the published one and wakes whoever follows one of the `changed` services,
+    /// or all.
+    pub(super) fn publish<'a>(
+        &self,
+        snapshot: Arc<Snapshot>,
+        changed: impl IntoIterator<Item = &'a ServiceName>,
+        now: Instant,
+    ) {
+        self.recent().changed(&self.snapshot.load(), &snapshot, now);
+        self.snapshot.store(snapshot);
         self.all.send_replace(());
         let signals = self.signals();
         if signals.is_empty() {
@@ -60,6 +78,17 @@ impl Published {
                 signal.sender.send_replace(());
             }
         }
+    }
+
+    /// What a reader of one service, or of all, missed who knows everything up to `knows`. `None` if
+    /// that is too long ago to tell, or still to come: then it is from another process's life.
+    pub(super) fn since(&self, only: Option<&ServiceName>, knows: Revision) -> Option<Missed> {
+        // Read first: everyone who is not in it then is noted as gone.
+        let now = self.snapshot.load_full();
+        if knows > now.revision {
+            return None;
+        }
+        self.recent().since(only, knows, now)
     }
 
     pub(super) fn follow(self: &Arc<Self>, service: Option<&ServiceName>) -> Follower {
@@ -80,6 +109,11 @@ impl Published {
             service: service.cloned(),
             signal,
         }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        // At worst a panic left it without the last change, and nothing under the lock panics.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn signals(&self) -> MutexGuard<'_, HashMap<ServiceName, Signal>> {
@@ -116,10 +150,7 @@ impl Follower {
 
     fn revision(&self) -> Revision {
         let snapshot = self.published.snapshot.load();
-        match &self.service {
-            None => snapshot.revision,
-            Some(service) => snapshot.revision_of(service.as_str()),
-        }
+        snapshot.revision_followed(self.service.as_ref())
     }
 }
 
@@ -155,8 +186,7 @@ mod tests {
                 ..Members::default()
             }),
         );
-        published.snapshot.store(Arc::new(snapshot));
-        published.wake([&service]);
+        published.publish(Arc::new(snapshot), [&service], Instant::now());
     }
 
     fn name(text: &str) -> ServiceName {
@@ -165,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_follower_of_a_service_wakes_for_that_service_only() {
-        let published = Arc::new(Published::new(Snapshot::default()));
+        let published = Arc::new(Published::new(Snapshot::default(), Instant::now()));
         let mut web = published.follow(Some(&name("web")));
         let mut all = published.follow(None);
         publish(&published, "orders", 1);
@@ -179,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_revision_already_passed_is_answered_at_once() {
-        let published = Arc::new(Published::new(Snapshot::default()));
+        let published = Arc::new(Published::new(Snapshot::default(), Instant::now()));
         publish(&published, "web", 3);
         let mut web = published.follow(Some(&name("web")));
         assert_eq!(web.passed(Revision(2)).now_or_never(), Some(Revision(3)));
@@ -187,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_service_nobody_follows_has_no_entry() {
-        let published = Arc::new(Published::new(Snapshot::default()));
+        let published = Arc::new(Published::new(Snapshot::default(), Instant::now()));
         let followers: Vec<_> = (0..64)
             .map(|n| published.follow(Some(&name(&format!("s{}", n % 2)))))
             .collect();
@@ -202,7 +232,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn no_wake_up_is_lost_between_reading_and_waiting() {
-        let published = Arc::new(Published::new(Snapshot::default()));
+        let published = Arc::new(Published::new(Snapshot::default(), Instant::now()));
         let mut web = published.follow(Some(&name("web")));
         let writer = {
             let published = published.clone();

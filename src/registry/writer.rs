@@ -98,7 +98,7 @@ impl Writer {
         store.reserve(state.snapshot().revision)?;
         let mut writer = Self {
             store,
-            published: Arc::new(Published::new(state.snapshot().clone())),
+            published: Arc::new(Published::new(state.snapshot().clone(), now)),
             state,
             expiry: Expiry::default(),
             suspects: Suspects::default(),
@@ -108,7 +108,7 @@ impl Writer {
             tidy_at: Some(now),
         };
         writer.settle_leases(now);
-        writer.publish();
+        writer.publish(now);
         Ok(writer)
     }
 
@@ -192,7 +192,7 @@ impl Writer {
         }
         let results = self.commit(&submissions, &clock, &mut settled);
         self.state.touch(touched.keys());
-        self.publish();
+        self.publish(now);
         self.settle(&settled, clock());
         for (submission, results) in submissions.into_iter().zip(results) {
             // An error only says that the caller no longer waits.
@@ -335,7 +335,7 @@ impl Writer {
         match self.keep(&events) {
             Ok(()) => {
                 self.state = draft;
-                self.publish();
+                self.publish(now);
             }
             Err(_) => {
                 for condemned in ended {
@@ -376,7 +376,7 @@ impl Writer {
         settled
     }
 
-    fn publish(&mut self) {
+    fn publish(&mut self, now: Instant) {
         let changed = self.state.take_changed();
         if changed.is_empty() {
             return;
@@ -399,8 +399,7 @@ impl Writer {
             ),
         }
         // Only now, so that whoever reads the snapshot finds an observer that knows all of it.
-        self.published.snapshot().store(snapshot);
-        self.published.wake(&changed);
+        self.published.publish(snapshot, &changed, now);
     }
 }
 

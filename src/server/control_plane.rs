@@ -18,10 +18,15 @@ use tokio::sync::watch;
 use crate::admin::health::{self, Readiness};
 use crate::api::Api;
 
+use super::patience::{self, Patient};
 use super::sockets;
 
 /// How long a client may take over the head of a request, and stay idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// How much of a request's head is read at most, and how much of a reply waits for its reader besides
+/// the chunk that goes beyond it, in bytes. A thousand readers that stopped reading take that much
+/// each.
+const BUFFER: usize = 32 * 1_024;
 /// How long requests under way may take once the control plane closes.
 const CLOSING_GRACE: Duration = Duration::from_secs(2);
 /// How long to wait when the system has no room for another connection.
@@ -70,8 +75,8 @@ pub(super) async fn serve(
 
 /// Serves one connection until it is closed.
 async fn connect(stream: TcpStream, peer: SocketAddr, router: Router, watcher: Watcher) {
-    // Small answers to waiting clients gain nothing from being held back.
-    let _ = stream.set_nodelay(true);
+    patience::set_up(&stream);
+    let stream = Patient::new(stream, patience::STALLED);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -80,6 +85,7 @@ async fn connect(stream: TcpStream, peer: SocketAddr, router: Router, watcher: W
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         debug!("control plane connection from {peer}: {error}");

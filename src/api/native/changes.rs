@@ -6,7 +6,8 @@
 //! [`imbl::OrdMap::diff`] passes over whatever two of them share, so that the difference costs about
 //! as much as there are changes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -14,6 +15,7 @@ use imbl::ordmap::DiffItem;
 
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::snapshot::{Member, Members, Revision, Snapshot};
+use crate::registry::watch::Missed;
 
 /// What a follower knows: the members of the services it follows.
 #[derive(Clone, Debug)]
@@ -50,11 +52,24 @@ impl Seen {
         }
     }
 
-    /// Every member.
-    pub(super) fn members(&self) -> impl Iterator<Item = &Arc<Member>> {
-        self.services
-            .values()
-            .flat_map(|members| members.instances.values())
+    /// Every member, or every one that comes after `last`.
+    pub(super) fn members(&self, last: Option<&Member>) -> impl Iterator<Item = &Arc<Member>> {
+        let last = last.map(|member| (&member.instance.service, &member.instance.id));
+        let same = last.and_then(|(service, id)| Some((self.services.get(service)?, id)));
+        let same = same.into_iter().flat_map(|(members, id)| {
+            let rest = members
+                .instances
+                .range::<_, InstanceId>((Excluded(id), Unbounded));
+            rest.map(|(_, member)| member)
+        });
+        let after = last.map_or(Unbounded, |(service, _)| Excluded(service));
+        let later = self.services.range::<_, ServiceName>((after, Unbounded));
+        same.chain(later.flat_map(|(_, members)| members.instances.values()))
+    }
+
+    fn knows(&self, service: &ServiceName, id: &InstanceId) -> bool {
+        let members = self.services.get(service);
+        members.is_some_and(|members| members.instances.contains_key(id))
     }
 
     /// What it takes to get from this to `now`.
@@ -72,6 +87,36 @@ impl Seen {
             }
         }
         changes
+    }
+
+    /// What it takes to get to `missed.now` for somebody who followed `only` this service, or all.
+    pub(super) fn made_up(missed: &Missed, only: Option<&ServiceName>) -> VecDeque<Change> {
+        let [base, now] = [&missed.base, &missed.now].map(|snapshot| Self::of(snapshot, only));
+        let gone: BTreeSet<_> = missed
+            .departed()
+            .filter(|(service, id)| {
+                only.is_none_or(|only| only == *service) && !now.knows(service, id)
+            })
+            .collect();
+        let mut changes: VecDeque<_> = gone
+            .into_iter()
+            .map(|(service, id)| Change::Remove(service.clone(), id.clone()))
+            .collect();
+        // The base may be older than what they know.
+        let news = |member: &Arc<Member>| member.observed > missed.knows;
+        let differences = base.until(&now).into_iter();
+        changes.extend(differences.filter(|change| change.upserted().is_some_and(news)));
+        changes
+    }
+}
+
+impl Change {
+    /// The member, unless it is gone.
+    pub(super) fn upserted(&self) -> Option<&Arc<Member>> {
+        match self {
+            Self::Upsert(member) => Some(member),
+            Self::Remove(..) => None,
+        }
     }
 }
 
@@ -144,7 +189,19 @@ mod tests {
         assert_eq!(changes(&old, &new, Some("c")), [""; 0]);
         let seen = Seen::of(&new, Some(&"a".parse().unwrap()));
         assert_eq!(seen.index, Revision(3));
-        assert_eq!(seen.members().count(), 1);
+        assert_eq!(seen.members(None).count(), 1);
+    }
+
+    #[test]
+    fn members_are_gone_through_from_wherever_one_stopped() {
+        let members = [("a", "1", 1), ("a", "2", 2), ("b", "1", 3), ("c", "1", 4)];
+        let seen = Seen::of(&snapshot(&members), None);
+        let all: Vec<_> = seen.members(None).cloned().collect();
+        assert_eq!(all.len(), members.len());
+        for (place, last) in all.iter().enumerate() {
+            let rest: Vec<_> = seen.members(Some(last)).cloned().collect();
+            assert_eq!(rest, all[place + 1..]);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use axum::routing::{MethodRouter, get};
 
 use crate::api::Api;
 use crate::api::caller::ServicePath;
@@ -13,6 +14,7 @@ use crate::instance::Instance;
 use crate::registry::snapshot::Member;
 
 use super::past;
+use super::crowd::Crowd;
 use super::poll::Poll;
 use super::version::Version;
 use super::view::Views;
@@ -61,12 +63,18 @@ pub(super) async fn service(
 }
 
 /// `GET /services/{service}/instances`: its instances, none if nobody has registered; with `at`,
-/// those of another moment.
-pub(super) async fn instances(
+/// those of another moment. Long polls that a change wakes share what it made of the list.
+pub(super) fn instances_route() -> MethodRouter<Api> {
+    let crowd = Crowd::default();
+    get(move |api, service, query, headers| instances(api, service, query, headers, crowd.clone()))
+}
+
+async fn instances(
     State(api): State<Api>,
     ServicePath(service): ServicePath,
     mut query: Query,
     headers: HeaderMap,
+    crowd: Crowd,
 ) -> Result<Response, Problem> {
     if query.has("at") {
         return past::instances(&api, service, query).await;
@@ -74,27 +82,34 @@ pub(super) async fn instances(
     let poll = Poll::take(&mut query);
     let filter = Filter::take(&mut query);
     query.finish()?;
-    poll.wait(&api, Some(&service)).await;
+    let woken = poll.wait(&api, Some(&service)).await;
     let snapshot = api.registry.snapshot();
+    let revision = snapshot.revision_of(service.as_str());
     let views = Views::new(&api);
-    let members = snapshot.members(service.as_str());
-    let instances: Vec<_> = members
-        .into_iter()
-        .flat_map(|members| members.instances.values())
-        .filter_map(|member| {
-            let status = views.status(member);
-            filter
-                .admits(member, status.availability)
-                .then(|| views.instance_with(member, status))
-        })
-        .collect();
-    let version = Version::of_list(snapshot.revision_of(service.as_str()));
-    Ok(version.reply(&headers, instances))
+    let instances = || -> Vec<_> {
+        let members = snapshot.members(service.as_str());
+        members
+            .into_iter()
+            .flat_map(|members| members.instances.values())
+            .filter_map(|member| {
+                let status = views.status(member);
+                filter
+                    .admits(member, status.availability)
+                    .then(|| views.instance_with(member, status))
+            })
+            .collect()
+    };
+    let version = Version::of_list(revision);
+    if !woken {
+        return Ok(version.reply(&headers, instances()));
+    }
+    let subject = (service.clone(), revision, filter.clone());
+    Ok(version.reply_with(&headers, || crowd.list(subject, instances)))
 }
 
 /// Which instances of a service to show. Every tag must be there; of several zones or statuses, one
 /// must match.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Filter {
     statuses: Vec<Availability>,
     tags: Vec<String>,

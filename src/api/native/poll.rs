@@ -4,6 +4,10 @@
 //! answered at once, else when it does, or with what there is at the end of the wait, which is
 //! 5 minutes unless given and never more than 10 (Consul's figures). An index from the future is one
 //! of another process's life: it is answered at once too, with an index of this one.
+//!
+//! A long wait in vain ends up to a sixteenth early, so that callers who began together do not come
+//! back together ever after. (Consul adds as much; but a caller whose own patience is hardly longer
+//! than the wait it asks for should not be kept beyond it.)
 
 use std::time::Duration;
 
@@ -14,6 +18,9 @@ use crate::registry::snapshot::Revision;
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(5 * 60);
 const MAX_WAIT: Duration = Duration::from_secs(10 * 60);
+
+/// Shorter waits end when they should.
+const LONG_WAIT: Duration = Duration::from_secs(10);
 
 /// What a caller wants to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,23 +40,35 @@ impl Poll {
         }
     }
 
-    /// Waits until there is something to answer with.
-    pub(super) async fn wait(self, api: &Api, service: Option<&ServiceName>) {
-        let Some(index) = self.index else { return };
-        if index > api.registry.snapshot().revision {
-            return;
+    /// Waits until there is something to answer with; says whether that came while it waited.
+    pub(super) async fn wait(self, api: &Api, service: Option<&ServiceName>) -> bool {
+        let Some(index) = self.index else {
+            return false;
+        };
+        let snapshot = api.registry.snapshot();
+        if index > snapshot.revision || snapshot.revision_followed(service) > index {
+            return false;
         }
+        drop(snapshot);
         let mut follower = api.registry.follow(service);
         tokio::select! {
-            _ = follower.passed(index) => {}
-            () = tokio::time::sleep(self.wait) => {}
-            () = api.closed() => {}
+            _ = follower.passed(index) => true,
+            () = tokio::time::sleep(shortened(self.wait, fastrand::f64())) => false,
+            () = api.closed() => false,
         }
     }
 }
 
+/// A wait that ends early, if it is long. `draw` is uniform in 0..1.
+fn shortened(wait: Duration, draw: f64) -> Duration {
+    if wait < LONG_WAIT {
+        return wait;
+    }
+    wait - wait.mul_f64(draw / 16.0)
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::Arc;
 
     use futures_util::FutureExt;
@@ -65,14 +84,14 @@ mod tests {
     use super::*;
 
     /// An API with nobody in it.
-    fn api(closing: watch::Receiver<bool>) -> Api {
+    pub(in crate::api::native) fn api(closing: watch::Receiver<bool>) -> Api {
         let (prober, _probes) = Prober::new(1);
         let clusters = Clusters::new(Policies::default(), prober, ());
         let rules = Rules {
             ttl: Duration::from_secs(15),
             min_ttl: Duration::from_secs(1),
             max_ttl: Duration::from_secs(60),
-            allow: Vec::new(),
+            allow: vec!["10.0.0.0/8".parse().unwrap()],
         };
         let observer = Arc::new(clusters.clone());
         Api {
@@ -105,8 +124,18 @@ mod tests {
                 index,
                 wait: MAX_WAIT,
             };
-            assert!(poll.wait(&api, None).now_or_never().is_some(), "{index:?}");
+            let waited = poll.wait(&api, None).now_or_never();
+            assert_eq!(waited, Some(false), "{index:?}");
         }
+    }
+
+    #[test]
+    fn a_long_wait_ends_up_to_a_sixteenth_early() {
+        let short = Duration::from_secs(9);
+        assert_eq!(shortened(short, 0.999), short);
+        let wait = Duration::from_secs(160);
+        assert_eq!(shortened(wait, 0.0), wait);
+        assert_eq!(shortened(wait, 0.5), Duration::from_secs(155));
     }
 
     #[tokio::test]

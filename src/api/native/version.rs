@@ -47,12 +47,21 @@ impl Version {
 
     /// 200 with `body`, or 304 if the caller has this version already.
     pub(super) fn reply(&self, request: &HeaderMap, body: impl Serialize) -> Response {
+        self.reply_with(request, || Json(body))
+    }
+
+    /// 200 with the `body` made, or 304 if the caller has this version already.
+    pub(super) fn reply_with<B: IntoResponse>(
+        &self,
+        request: &HeaderMap,
+        body: impl FnOnce() -> B,
+    ) -> Response {
         let seen = tags(request, header::IF_NONE_MATCH)
             .any(|tag| tag == "*" || tag == self.tag.trim_matches('"'));
         let mut response = if seen {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
-            Json(body).into_response()
+            body().into_response()
         };
         self.stamp(&mut response);
         response

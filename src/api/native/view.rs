@@ -71,11 +71,26 @@ pub(super) struct ServiceView<'a> {
 impl<'a> Views<'a> {
     /// The state of things now.
     pub(super) fn new(api: &'a Api) -> Self {
+        Self::at(api, Instant::now())
+    }
+
+    /// The state of things, taken for that of `now`.
+    pub(super) fn at(api: &'a Api, now: Instant) -> Self {
         Self {
             clusters: &api.clusters,
             policies: api.clusters.policies(),
-            now: Instant::now(),
+            now,
         }
+    }
+
+    /// When the state was taken.
+    pub(super) fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The policies it was taken by.
+    pub(super) fn policies(&self) -> &Arc<Policies> {
+        &self.policies
     }
 
     /// What the data plane thinks of `member` now.
