@@ -27,3 +27,4 @@ mod reloading;
 mod retrying;
 mod routing;
 mod starting;
+mod watching_crowd;

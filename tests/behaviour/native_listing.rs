@@ -172,3 +172,34 @@ async fn a_long_poll_answers_unchanged_at_the_end_and_at_once_from_a_strange_ind
     }
     assert!(started.elapsed() < Duration::from_secs(10));
 }
+
+#[tokio::test]
+async fn a_wait_in_vain_is_a_304_to_a_reader_that_has_the_version() {
+    let callboard = Callboard::trusting();
+    let one = Instance::start("one");
+    callboard
+        .register("web", &one, json!({"check": "off"}))
+        .await;
+    let now = get(&callboard, "/services/web/instances").await;
+    let (tag, now) = (now.headers()["etag"].clone(), index(&now));
+    let ask = async |path: &str| {
+        let request = callboard.client.get(callboard.api(path));
+        let request = request.header("if-none-match", &tag);
+        request.send().await.unwrap()
+    };
+    let path = format!("/services/web/instances?index={now}");
+    let reply = ask(&format!("{path}&wait=50ms")).await;
+    assert_eq!((reply.status().as_u16(), index(&reply)), (304, now));
+    let path = format!("{path}&wait=15s");
+    let changing = async {
+        let two = Instance::start("two");
+        callboard
+            .register("web", &two, json!({"check": "off"}))
+            .await
+    };
+    let (reply, _) = tokio::join!(ask(&path), changing);
+    assert_eq!(reply.status(), 200);
+    assert!(index(&reply) > now);
+    let list: Vec<Value> = reply.json().await.unwrap();
+    assert_eq!(ids(&list), ["one", "two"]);
+}

@@ -159,11 +159,28 @@ async fn a_reader_that_comes_back_is_told_what_it_needs() {
     let (name, _, data) = resumed.next().await;
     assert_eq!((name.as_str(), &data["id"]), ("upsert", &json!("two")));
 
-    let (name, _, data) = Watch::start(&callboard, "", Some(id)).await.next().await;
+    let mut missed = Watch::start(&callboard, "", Some(id)).await;
+    missed.block().await.unwrap();
+    let (name, now, data) = missed.next().await;
+    assert_eq!((name.as_str(), &data["id"]), ("upsert", &json!("two")));
+    assert!(now > id);
+    let url = callboard.instance_url("web", &two);
+    callboard.client.delete(&url).send().await.unwrap();
+    let mut missed = Watch::start(&callboard, "?service=web", Some(now)).await;
+    missed.block().await.unwrap();
     assert_eq!(
-        (name.as_str(), data.as_array().unwrap().len()),
-        ("snapshot", 2)
+        missed.next().await.2,
+        json!({"service": "web", "id": "two"})
     );
+
+    for unknown in [1, id + 1_000_000_000] {
+        let mut watch = Watch::start(&callboard, "", Some(unknown)).await;
+        let (name, _, data) = watch.next().await;
+        assert_eq!(
+            (name.as_str(), data.as_array().unwrap().len()),
+            ("snapshot", 1)
+        );
+    }
 }
 
 #[tokio::test]

@@ -250,6 +250,14 @@ impl Callboard {
         panic!("callboard did not end:\n{}", self.log());
     }
 
+    /// How much memory the process has in use, in bytes.
+    pub(crate) fn resident(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kibibytes = line.unwrap().trim().strip_suffix(" kB").unwrap();
+        1_024 * kibibytes.parse::<usize>().unwrap()
+    }
+
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
