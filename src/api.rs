@@ -9,17 +9,20 @@ pub mod body;
 pub mod caller;
 mod guard;
 pub mod native;
+pub mod openapi;
 pub mod problem;
 pub mod query;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::Method;
 use axum::middleware;
 use axum::routing::get;
+use axum::{Extension, Router};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::cluster::clusters::Clusters;
 use crate::registry::Registry;
+use openapi::Document;
 use problem::{Kind, Problem};
 
 /// What every handler works with. Cheap to clone.
@@ -39,17 +42,20 @@ impl Api {
     /// Serve it with connect info of [`SocketAddr`](std::net::SocketAddr), which tells handlers who
     /// is calling.
     pub fn router(self) -> Router {
-        self.control_plane(Router::new())
+        self.control_plane(OpenApiRouter::new())
     }
 
-    /// The whole control plane: these routes and those `beside` them, under the same guard and with
-    /// the same 404 and 405 answers.
-    pub fn control_plane(self, beside: Router) -> Router {
-        Router::new()
+    /// The whole control plane: these routes and those `beside` them, under the same guard, with
+    /// the same 404 and 405 answers and in the same description.
+    pub fn control_plane(self, beside: OpenApiRouter) -> Router {
+        let (router, description) = OpenApiRouter::with_openapi(openapi::outline())
             .route("/", get(welcome))
             .nest("/api/v1", native::routes())
             .with_state(self)
             .merge(beside)
+            .split_for_parts();
+        router
+            .layer(Extension(Document::of(description)))
             .fallback(no_such_route)
             .method_not_allowed_fallback(method_not_allowed)
             .layer(middleware::from_fn(guard::same_origin))

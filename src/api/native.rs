@@ -1,6 +1,6 @@
 //! The native API, `/api/v1`.
 //!
-//! Names, limits and semantics follow the public contract; [`routes`] is its table of contents.
+//! Names, limits and semantics follow the public contract; [`routes()`] is its table of contents.
 //! What holds for all of them:
 //!
 //! - *Index.* Every change to the membership, and every change of an instance's availability, moves
@@ -18,8 +18,8 @@
 mod backlog;
 mod bulk;
 mod changes;
-mod described;
 mod crowd;
+mod described;
 mod drain;
 mod history;
 mod instance;
@@ -38,28 +38,40 @@ mod watch;
 mod wire;
 mod wire_check;
 
-use axum::Router;
-use axum::routing::{get, post, put};
+use axum::Extension;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::Api;
+use super::{Api, openapi};
+use crowd::Crowd;
+use texts::Texts;
 
-/// Every call of the native API, relative to `/api/v1`.
-#[rustfmt::skip]
-pub fn routes() -> Router<Api> {
-    Router::new()
-        .route("/services", get(lists::services))
-        .route("/services/{service}", get(lists::service))
-        .route("/services/{service}/instances", lists::instances_route())
-        .route("/services/{service}/instances/{id}",
-            put(instance::register)
-                .patch(patch::patch)
-                .get(instance::show)
-                .delete(drain::deregister))
-        .route("/services/{service}/instances/{id}/lease", put(lease::renew))
-        .route("/services/{service}/instances/{id}/drain",
-            put(drain::start).delete(drain::stop))
-        .route("/journal", get(journal::journal))
-        .route("/watch", watch::route())
-        .route("/leases:renew", post(bulk::renew))
-        .route("/instances:batch", post(bulk::register))
+/// What replies are made of.
+#[derive(OpenApi)]
+#[openapi(components(schemas(view::InstanceView<'_>, view::ServiceView<'_>, past::NowOrThen, past::PastInstance<'_>)))]
+struct Schemas;
+
+/// Every call of the native API, relative to `/api/v1`. Each path and method is written at its
+/// handler, and is in the API's description by being here.
+pub fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Schemas::openapi())
+        .routes(routes!(lists::services))
+        .routes(routes!(lists::service))
+        .routes(routes!(lists::instances))
+        .routes(routes!(
+            instance::register,
+            instance::show,
+            patch::patch,
+            drain::deregister
+        ))
+        .routes(routes!(lease::renew))
+        .routes(routes!(drain::start, drain::stop))
+        .routes(routes!(watch::watch))
+        .routes(routes!(bulk::renew))
+        .routes(routes!(bulk::register))
+        .routes(routes!(journal::journal))
+        .routes(routes!(openapi::describe))
+        .layer(Extension(Crowd::default()))
+        .layer(Extension(Texts::default()))
 }

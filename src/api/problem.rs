@@ -7,24 +7,31 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::registry::command::Refusal;
 use crate::registry::journal::JournalError;
 
 /// One answer that says what went wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
+    #[schema(inline)]
     kind: Kind,
+    /// What kind of problem it is, for people.
     title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What failed, on what, and what was expected.
     detail: String,
+    /// What is wrong field by field, if that is the problem.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
 }
 
 /// What is wrong with one field of a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
     /// Where the field is: `port`, `check.http.path`, `tags[3]`; for a parameter of the query, its
     /// name.
@@ -42,6 +49,12 @@ pub enum Kind {
     BrokenBody,
     /// The body took too long to arrive.
     SlowBody,
+    /// The call needs a token that it does not carry.
+    Unauthorized,
+    /// The token does not allow the call.
+    InsufficientScope,
+    /// The caller calls more often than it may.
+    RateLimited,
     /// A web page of another origin made a browser send the request.
     CrossOrigin,
     /// There is nothing at this path.
@@ -73,6 +86,29 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The HTTP status it is answered with.
+    pub fn status(self) -> u16 {
+        self.parts().0.as_u16()
+    }
+
+    /// Its stable name.
+    pub fn urn(self) -> &'static str {
+        self.parts().1
+    }
+
+    /// What it says of every such problem.
+    pub fn title(self) -> &'static str {
+        self.parts().2
+    }
+
+    /// Whether the same call may well succeed a moment later.
+    pub fn passes(self) -> bool {
+        matches!(
+            self,
+            Self::RateLimited | Self::Unavailable | Self::StorageFull
+        )
+    }
+
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
@@ -90,6 +126,21 @@ impl Kind {
                 S::REQUEST_TIMEOUT,
                 "urn:callboard:problem:slow-body",
                 "The body took too long",
+            ),
+            Self::Unauthorized => (
+                S::UNAUTHORIZED,
+                "urn:callboard:problem:unauthorized",
+                "The call needs a token",
+            ),
+            Self::InsufficientScope => (
+                S::FORBIDDEN,
+                "urn:callboard:problem:insufficient-scope",
+                "The token does not allow this",
+            ),
+            Self::RateLimited => (
+                S::TOO_MANY_REQUESTS,
+                "urn:callboard:problem:rate-limited",
+                "There are too many calls",
             ),
             Self::CrossOrigin => (
                 S::FORBIDDEN,
@@ -167,18 +218,17 @@ impl Kind {
 
 impl Serialize for Kind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.parts().1)
+        serializer.serialize_str(self.urn())
     }
 }
 
 impl Problem {
     /// A problem of one kind; `detail` says what failed, on what, and what was expected.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let (status, _, title) = kind.parts();
         Self {
             kind,
-            title,
-            status: status.as_u16(),
+            title: kind.title(),
+            status: kind.status(),
             detail: detail.into(),
             errors: Vec::new(),
         }
@@ -213,7 +263,7 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if matches!(self.kind, Kind::Unavailable | Kind::StorageFull) {
+        if self.kind.passes() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -58,9 +58,10 @@ impl Query {
     /// Takes the one value of `name`, a whole number.
     pub fn number(&mut self, name: &str) -> Option<u64> {
         let text = self.text(name)?;
-        let number = text
-            .parse()
-            .map_err(|_| format!("{text:?} is not a number (expected 0 or more, in digits)"));
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| digits);
+        let number = number
+            .ok_or_else(|| format!("{text:?} is not a number (expected 0 or more, in digits)"));
         self.noted(name, number)
     }
 
@@ -133,7 +134,7 @@ pub(super) mod tests {
 
     #[tokio::test]
     async fn what_is_wrong_or_unknown_or_double_is_named() {
-        let mut query = query("wait=soon&index=-1&zone=a&zone=b&wiat=1s").await;
+        let mut query = query("wait=soon&index=%2B1&zone=a&zone=b&wiat=1s").await;
         query.duration("wait");
         query.number("index");
         query.text("zone");

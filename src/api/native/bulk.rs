@@ -11,17 +11,21 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{AllOfBuilder, Array, ArrayBuilder};
+use utoipa::openapi::{ObjectBuilder, Ref};
 
 use crate::api::Api;
 use crate::api::body;
 use crate::api::caller::{Caller, InstancePath};
+use crate::api::openapi::replies::BulkProblems;
 use crate::api::problem::{Faults, Problem};
 use crate::api::query::Query;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::command::{Applied, Command, Refusal};
 
 use super::instance::registered;
-use super::registration::{self, Defaults};
+use super::registration::{self, Defaults, Registration};
 use super::view::Views;
 use super::wire::Generation;
 
@@ -29,38 +33,78 @@ use super::wire::Generation;
 const MAX_ITEMS: usize = 500;
 
 /// What became of one item.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ItemStatus)]
 pub(super) struct ItemView {
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<ServiceName>,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<InstanceId>,
+    /// What the call about this one alone would have been answered with.
+    #[schema(minimum = 200, maximum = 599)]
     status: u16,
+    /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Problem>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Batch {
+/// Registrations, each with its service and id.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Batch {
+    /// Each is judged by itself: what is wrong with one is in its own status.
+    #[schema(schema_with = named_registrations, required)]
     instances: Option<Vec<Value>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Renewals {
+fn named_registrations() -> Array {
+    let named = ObjectBuilder::new().required("service").required("id");
+    let item = AllOfBuilder::new()
+        .item(Ref::from_schema_name(Registration::name()))
+        .item(named);
+    ArrayBuilder::new()
+        .items(item)
+        .max_items(Some(MAX_ITEMS))
+        .build()
+}
+
+/// Leases to renew.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Renewals {
+    /// Each is judged by itself: what is wrong with one is in its own status.
+    #[schema(value_type = Vec<Renewal>, max_items = 500, required)]
     leases: Option<Vec<Value>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Renewal {
+/// A lease to renew.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Renewal {
+    #[schema(value_type = ServiceName, required)]
     service: Option<ServiceName>,
+    #[schema(value_type = InstanceId, required)]
     id: Option<InstanceId>,
+    /// Which life of the instance this is; one that is over gets 409.
+    #[schema(inline)]
     generation: Option<Generation>,
 }
 
-/// `POST /instances:batch` `{"instances": […]}`: signs in every instance that is described rightly.
+/// Registers many instances at once
+///
+/// Every instance that is described rightly is signed in; nothing waits for probes. The reply is
+/// 200 with a status for each, in order.
+#[utoipa::path(
+    post,
+    path = "/instances:batch",
+    operation_id = "registerInstances",
+    tag = "instances",
+    request_body = Batch,
+    responses(
+        (status = 200, description = "What became of each", body = [ItemView]),
+        BulkProblems,
+    )
+)]
 pub(super) async fn register(
     State(api): State<Api>,
     caller: Caller,
@@ -107,8 +151,21 @@ pub(super) async fn register(
     Ok(Json(outcomes.collect()))
 }
 
-/// `POST /leases:renew` `{"leases": [{"service", "id", "generation"?}…]}`: 204 for each that was
-/// renewed, 404 for each that must register again.
+/// Renews many leases at once
+///
+/// The reply is 200 with a status for each, in order: 204 if it was renewed, 404 if the instance
+/// must register again.
+#[utoipa::path(
+    post,
+    path = "/leases:renew",
+    operation_id = "renewLeases",
+    tag = "instances",
+    request_body = Renewals,
+    responses(
+        (status = 200, description = "What became of each", body = [ItemView]),
+        BulkProblems,
+    )
+)]
 pub(super) async fn renew(
     State(api): State<Api>,
     caller: Caller,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::instance::{Instance, Scheme};
 use crate::registry::snapshot::{Member, Revision};
@@ -14,26 +15,40 @@ use crate::registry::store::Remembered;
 use crate::units::DurationText;
 use crate::units::moment::format_moment;
 
+use super::wire::{Address, Generation};
+
 /// An instance as it was, its names apart.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Described<'a> {
+    #[schema(value_type = Address)]
     address: IpAddr,
+    #[schema(minimum = 1)]
     port: u16,
     scheme: Scheme,
     weight: u32,
+    #[schema(required)]
     zone: Option<&'a str>,
     tags: &'a BTreeSet<String>,
     metadata: &'a BTreeMap<String, String>,
+    #[schema(value_type = Option<Generation>, inline, required)]
     generation: Option<u64>,
     draining: bool,
+    /// RFC 3339.
+    #[schema(format = DateTime)]
     registered_at: String,
+    /// The name of the token it was registered with.
+    #[schema(required)]
     owner: Option<&'a str>,
+    /// The index at which its registration had last changed.
     index: Revision,
+    /// `null` if it was a static member.
+    #[schema(required)]
     lease: Option<Lease>,
 }
 
 /// A lease, but for how long it had to run.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PastLease)]
 struct Lease {
     ttl: DurationText,
 }

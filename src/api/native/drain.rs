@@ -12,9 +12,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::api::Api;
 use crate::api::caller::{Caller, InstancePath};
+use crate::api::openapi::params;
+use crate::api::openapi::replies::{DrainProblems, LeavingProblems};
+use crate::api::openapi::schemas;
 use crate::api::problem::{Kind, Problem};
 use crate::api::query::Query;
 use crate::cluster::status::Status;
@@ -23,13 +28,27 @@ use crate::registry::event::Actor;
 use crate::registry::snapshot::Member;
 use crate::units::parse_duration;
 
-use super::view::Views;
+use super::view::{InstanceView, Views};
+use super::wire::Generation;
 
 /// The longest a sign-out waits for requests in flight.
 const MAX_DRAIN: Duration = Duration::from_secs(60 * 60);
 
-/// `PUT /services/{service}/instances/{id}/drain[?generation=]`: 202 with the instance; no new requests from here
-/// on.
+/// Starts a drain
+///
+/// The instance gets no new requests from here on, and finishes those it has; `in_flight` shows how
+/// many.
+#[utoipa::path(
+    put,
+    path = "/services/{service}/instances/{id}/drain",
+    operation_id = "startDrain",
+    tag = "instances",
+    params(InstancePath, Life),
+    responses(
+        (status = 202, description = "It drains", body = InstanceView<'_>),
+        DrainProblems,
+    )
+)]
 pub(super) async fn start(
     State(api): State<Api>,
     caller: Caller,
@@ -43,7 +62,17 @@ pub(super) async fn start(
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
 
-/// `DELETE /services/{service}/instances/{id}/drain[?generation=]`: 204; it gets requests again.
+/// Ends a drain
+///
+/// The instance gets requests again.
+#[utoipa::path(
+    delete,
+    path = "/services/{service}/instances/{id}/drain",
+    operation_id = "stopDrain",
+    tag = "instances",
+    params(InstancePath, Life),
+    responses((status = 204, description = "It does not drain"), DrainProblems)
+)]
 pub(super) async fn stop(
     State(api): State<Api>,
     caller: Caller,
@@ -56,9 +85,21 @@ pub(super) async fn stop(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `DELETE /services/{service}/instances/{id}[?drain=30s&generation=]`: 204 at once; with `drain`,
-/// 200 when nothing is in flight any more or the time is up. A bare `drain` takes the time from the
-/// service's policy.
+/// Signs an instance out
+///
+/// At once, or with `drain` when nothing is in flight any more or the time is up.
+#[utoipa::path(
+    delete,
+    path = "/services/{service}/instances/{id}",
+    operation_id = "deregisterInstance",
+    tag = "instances",
+    params(InstancePath, Leaving),
+    responses(
+        (status = 204, description = "It is signed out"),
+        (status = 200, description = "It is signed out after a drain", body = Farewell),
+        LeavingProblems,
+    )
+)]
 pub(super) async fn deregister(
     State(api): State<Api>,
     caller: Caller,
@@ -92,8 +133,8 @@ pub(super) async fn deregister(
 }
 
 /// How a drain ended.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-struct Farewell {
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+pub(super) struct Farewell {
     /// Requests the instance finished while it was registered.
     served: u64,
     /// Requests it had in hand when it was signed out.
@@ -108,6 +149,36 @@ struct Leaving {
     path: InstancePath,
     generation: Option<u64>,
     actor: Actor,
+}
+
+/// Which life of an instance a call is about.
+struct Life;
+
+impl IntoParams for Life {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![params::query(
+            "generation",
+            Generation::schema(),
+            "Which life of the instance is meant; if a later one is registered: 409.",
+        )]
+    }
+}
+
+impl IntoParams for Leaving {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut all = Life::into_params(place);
+        all.push(params::query(
+            "drain",
+            schemas::text(
+                schemas::DURATION_OR_NOTHING,
+                "A duration, or nothing.",
+                "30s",
+            ),
+            "How long to wait for requests in flight, at most 1h. Given without a value it is \
+                 the time from the service's policy.",
+        ));
+        all
+    }
 }
 
 impl Leaving {

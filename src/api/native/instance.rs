@@ -11,23 +11,42 @@ use axum::response::{IntoResponse, Response};
 use crate::api::Api;
 use crate::api::body;
 use crate::api::caller::{Caller, InstancePath};
+use crate::api::openapi::params::IfNoneMatch;
+use crate::api::openapi::replies::{InstanceProblems, Registered, RegistrationProblems, Shown};
 use crate::api::problem::{Kind, Problem};
 use crate::api::query::Query;
 use crate::cluster::status::Status;
 use crate::health::availability::Availability;
 use crate::registry::command::Command;
+use crate::units::DurationText;
 
-use super::registration::{self, Defaults};
+use super::registration::{self, Defaults, Registration};
 use super::version::Version;
-use super::view::Views;
+use super::view::{InstanceView, Views};
 
 /// How long a registration waits for its first probe to pass, unless it says.
 const DEFAULT_ADMISSION_WAIT: Duration = Duration::from_secs(1);
 /// How long it may wait at most.
 const MAX_ADMISSION_WAIT: Duration = Duration::from_secs(30);
 
-/// `PUT /services/{service}/instances/{id}[?wait=2s]`: 201 if new, 200 if replaced; 202 if it is
-/// registered and still fails its probes at the end of the wait.
+/// Registers an instance, or replaces what is registered
+///
+/// An answer of 200 or 201 means that it gets traffic. One that has to pass a probe first is waited
+/// for, and answered with 202 if it still fails at the end of the wait.
+#[utoipa::path(
+    put,
+    path = "/services/{service}/instances/{id}",
+    operation_id = "registerInstance",
+    tag = "instances",
+    params(
+        InstancePath,
+        ("wait" = Option<DurationText>, Query,
+            description = "How long to wait for the first probe to pass: 1s unless given, at most \
+                30s."),
+    ),
+    request_body = Registration,
+    responses(Registered<InstanceView<'_>>, RegistrationProblems)
+)]
 pub(super) async fn register(
     State(api): State<Api>,
     caller: Caller,
@@ -60,7 +79,15 @@ pub(super) async fn register(
     Ok(response)
 }
 
-/// `GET /services/{service}/instances/{id}`.
+/// One instance
+#[utoipa::path(
+    get,
+    path = "/services/{service}/instances/{id}",
+    operation_id = "showInstance",
+    tag = "services",
+    params(InstancePath, IfNoneMatch),
+    responses(Shown<InstanceView<'_>>, InstanceProblems)
+)]
 pub(super) async fn show(
     State(api): State<Api>,
     path: InstancePath,

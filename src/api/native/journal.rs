@@ -17,10 +17,15 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::{IntoParams, PartialSchema};
+
 use crate::api::Api;
+use crate::api::openapi::replies::JournalProblems;
+use crate::api::openapi::{params, schemas};
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::names::NameError;
+use crate::names::{InstanceId, NameError, ServiceName};
 use crate::registry::event::Event;
 use crate::registry::journal;
 use crate::registry::snapshot::Revision;
@@ -37,7 +42,25 @@ const DEFAULT_LIMIT: u64 = 100;
 /// How many it can have.
 const MAX_LIMIT: u64 = 1_000;
 
-/// Answers with one page.
+/// What has changed
+///
+/// The changes of the membership, newest first: when, by whom and why. A page that is full names the
+/// next one in its `Link` header.
+#[utoipa::path(
+    get,
+    path = "/journal",
+    operation_id = "readJournal",
+    tag = "services",
+    params(Wanted, Poll),
+    responses(
+        (status = 200, description = "One page", body = Vec<Entry<'_>>,
+            headers(
+                ("Callboard-Index" = Revision, description = "Up to which index it tells."),
+                ("Link" = String, description = "The next page, if this one is full."),
+            )),
+        JournalProblems,
+    )
+)]
 pub(super) async fn journal(State(api): State<Api>, mut query: Query) -> Result<Response, Problem> {
     let poll = Poll::take(&mut query);
     let wanted = take(&mut query, SystemTime::now());
@@ -61,6 +84,34 @@ pub(super) async fn journal(State(api): State<Api>, mut query: Query) -> Result<
         Ok(response)
     })
     .await
+}
+
+/// Describes the parameters that say which events to tell of.
+struct Wanted;
+
+impl IntoParams for Wanted {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![
+            params::query("service", ServiceName::schema(), "Of this service only."),
+            params::query(
+                "id",
+                InstanceId::schema(),
+                "Of instances with this id only.",
+            ),
+            params::query("since", schemas::moment(), "Not before this moment."),
+            params::query("until", schemas::moment(), "Not after this moment."),
+            params::query(
+                "before",
+                Revision::schema(),
+                "Of earlier indexes only: that of the last entry of the page before.",
+            ),
+            params::query(
+                "limit",
+                schemas::whole(1, MAX_LIMIT),
+                "At most so many entries: 100 unless given.",
+            ),
+        ]
+    }
 }
 
 /// Takes out of a query which events it asks for.

@@ -1,25 +1,42 @@
 //! Who is there: services, one service, and its instances.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use axum::routing::{MethodRouter, get};
+use utoipa::IntoParams;
+use utoipa::PartialSchema;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::{ArrayBuilder, RefOr, Schema};
 
 use crate::api::Api;
 use crate::api::caller::ServicePath;
+use crate::api::openapi::params::{self, IfNoneMatch};
+use crate::api::openapi::replies::{
+    InstancesProblems, ListProblems, Listed, ServiceProblems, Shown,
+};
+use crate::api::openapi::schemas::AVAILABILITIES;
 use crate::api::problem::{Kind, Problem};
 use crate::api::query::Query;
 use crate::health::availability::Availability;
 use crate::instance::Instance;
 use crate::registry::snapshot::Member;
 
-use super::past;
 use super::crowd::Crowd;
+use super::past;
 use super::poll::Poll;
 use super::version::Version;
-use super::view::Views;
+use super::view::{ServiceView, Views};
 
-/// `GET /services`: every service that has instances.
+/// Every service that has instances
+#[utoipa::path(
+    get,
+    path = "/services",
+    operation_id = "listServices",
+    tag = "services",
+    params(Poll, IfNoneMatch),
+    responses(Listed<ServiceView<'_>>, ListProblems)
+)]
 pub(super) async fn services(
     State(api): State<Api>,
     mut query: Query,
@@ -39,7 +56,15 @@ pub(super) async fn services(
     Ok(Version::of_list(snapshot.revision).reply(&headers, services))
 }
 
-/// `GET /services/{service}`: one of them.
+/// One service
+#[utoipa::path(
+    get,
+    path = "/services/{service}",
+    operation_id = "showService",
+    tag = "services",
+    params(ServicePath, Poll, IfNoneMatch),
+    responses(Shown<ServiceView<'_>>, ServiceProblems)
+)]
 pub(super) async fn service(
     State(api): State<Api>,
     ServicePath(service): ServicePath,
@@ -62,19 +87,30 @@ pub(super) async fn service(
     }
 }
 
-/// `GET /services/{service}/instances`: its instances, none if nobody has registered; with `at`,
-/// those of another moment. Long polls that a change wakes share what it made of the list.
-pub(super) fn instances_route() -> MethodRouter<Api> {
-    let crowd = Crowd::default();
-    get(move |api, service, query, headers| instances(api, service, query, headers, crowd.clone()))
-}
-
-async fn instances(
+/// The instances of a service
+///
+/// None if nobody has registered. With `at`, those of another moment. Long polls that a change wakes
+/// share what it made of the list.
+#[utoipa::path(
+    get,
+    path = "/services/{service}/instances",
+    operation_id = "listInstances",
+    tag = "services",
+    params(
+        ServicePath,
+        Poll,
+        Filter,
+        IfNoneMatch,
+        past::At,
+    ),
+    responses(Listed<past::NowOrThen>, InstancesProblems)
+)]
+pub(super) async fn instances(
     State(api): State<Api>,
     ServicePath(service): ServicePath,
     mut query: Query,
     headers: HeaderMap,
-    crowd: Crowd,
+    Extension(crowd): Extension<Crowd>,
 ) -> Result<Response, Problem> {
     if query.has("at") {
         return past::instances(&api, service, query).await;
@@ -142,20 +178,37 @@ impl Filter {
     }
 }
 
+impl IntoParams for Filter {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let several = |name, item: RefOr<Schema>, description| {
+            params::query(name, ArrayBuilder::new().items(item), description)
+        };
+        vec![
+            several(
+                "status",
+                Availability::schema(),
+                "Only instances with one of these availabilities.",
+            ),
+            several(
+                "tag",
+                String::schema(),
+                "Only instances with all of these tags.",
+            ),
+            several(
+                "zone",
+                String::schema(),
+                "Only instances in one of these zones.",
+            ),
+        ]
+    }
+}
+
 fn availability(word: &str) -> Result<Availability, String> {
-    use Availability as A;
-    let all = [
-        A::Starting,
-        A::Ready,
-        A::Suspect,
-        A::Draining,
-        A::Unhealthy,
-        A::Down,
-    ];
-    all.into_iter()
+    AVAILABILITIES
+        .into_iter()
         .find(|availability| availability.as_str() == word)
         .ok_or_else(|| {
-            let words = all.map(Availability::as_str).join(", ");
+            let words = AVAILABILITIES.map(Availability::as_str).join(", ");
             format!("{word:?} is no availability (expected one of {words})")
         })
 }

@@ -3,13 +3,19 @@
 //! It shows what was registered. How an instance was, what it had in hand and how long its lease had
 //! to run is nowhere kept, and is left out rather than shown as it is now.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::api::Api;
+use crate::api::openapi::{params, schemas};
 use crate::api::problem::Problem;
 use crate::api::query::Query;
 use crate::names::{InstanceId, ServiceName};
@@ -18,6 +24,7 @@ use crate::registry::store::Remembered;
 use super::described::Described;
 use super::history;
 use super::lists::Filter;
+use super::view::InstanceView;
 
 /// Answers with the instances; 410 when the journal does not reach back that far.
 pub(super) async fn instances(
@@ -57,9 +64,39 @@ pub(super) fn whole_millisecond(moment: SystemTime) -> SystemTime {
     moment + Duration::from_nanos(u64::from(999_999 - into))
 }
 
+/// The parameter that asks for another moment.
+pub(super) struct At;
+
+impl IntoParams for At {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "The moment to show. It does not go with `index`, `wait` and `status`.";
+        vec![params::query("at", schemas::moment(), description)]
+    }
+}
+
+/// Describes an instance of a list that may be of now or of another moment.
+pub(super) struct NowOrThen;
+
+impl PartialSchema for NowOrThen {
+    fn schema() -> RefOr<Schema> {
+        let of = |name: &str| RefOr::<Schema>::Ref(Ref::from_schema_name(name));
+        let names = [InstanceView::name(), PastInstance::name()];
+        let either = names
+            .iter()
+            .fold(AnyOfBuilder::new(), |either, name| either.item(of(name)));
+        either.into()
+    }
+}
+
+impl ToSchema for NowOrThen {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("InstanceNowOrThen")
+    }
+}
+
 /// One instance of a service as it was.
-#[derive(Debug, Serialize)]
-struct PastInstance<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PastInstance<'a> {
     service: &'a ServiceName,
     id: &'a InstanceId,
     #[serde(flatten)]

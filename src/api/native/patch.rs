@@ -10,24 +10,42 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::api::Api;
 use crate::api::body;
 use crate::api::caller::{Caller, InstancePath};
+use crate::api::openapi::replies::{PatchProblems, Patched};
 use crate::api::problem::{Faults, Problem};
 use crate::api::query::Query;
 use crate::instance::MAX_WEIGHT;
 use crate::registry::command::{Command, Patch};
 
 use super::version::{self, Version};
-use super::view::Views;
+use super::view::{InstanceView, Views};
 use super::wire::{Integer, nullable};
 
 /// The weight of a registration that names none.
 const DEFAULT_WEIGHT: u32 = 1;
 
-/// `PATCH /services/{service}/instances/{id}`: 200 with the instance; 412 if it is not the one
-/// `If-Match` names.
+/// Changes part of a registration
+///
+/// A merge patch (RFC 7396): what is left out stays, and `null` takes a value back to what a
+/// registration without it would have.
+#[utoipa::path(
+    patch,
+    path = "/services/{service}/instances/{id}",
+    operation_id = "patchInstance",
+    tag = "instances",
+    params(
+        InstancePath,
+        ("If-Match" = Option<String>, Header,
+            description = "Change only the registration with this `ETag`, or one that has not \
+                changed since this index."),
+    ),
+    request_body = PatchFields,
+    responses(Patched<InstanceView<'_>>, PatchProblems)
+)]
 pub(super) async fn patch(
     State(api): State<Api>,
     caller: Caller,
@@ -56,16 +74,27 @@ pub(super) async fn patch(
     Ok(Version::of_member(&applied.member).reply(&HeaderMap::new(), view))
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct PatchFields {
-    #[serde(deserialize_with = "nullable")]
+/// What may change while an instance runs.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Patch)]
+pub(super) struct PatchFields {
+    /// The share of the traffic relative to the other instances; 0 takes none.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>, maximum = 65_535)]
     weight: Option<Option<Integer<0, { MAX_WEIGHT as u64 }>>>,
-    #[serde(deserialize_with = "nullable")]
+    /// The failure domain it runs in, in at most 512 bytes.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, max_length = 512)]
     zone: Option<Option<String>>,
-    #[serde(deserialize_with = "nullable")]
+    /// At most 64 labels to filter by, each of at most 512 bytes. Replaces those that are there.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Vec<String>>)]
     tags: Option<Option<BTreeSet<String>>>,
-    #[serde(deserialize_with = "nullable")]
+    /// Entries to set, or with `null` to take out. At most 64 may result, each of at most 512
+    /// bytes.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<BTreeMap<String, Option<String>>>)]
     metadata: Option<Option<BTreeMap<String, Option<String>>>>,
 }
 

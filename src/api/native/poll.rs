@@ -11,10 +11,15 @@
 
 use std::time::Duration;
 
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::{IntoParams, PartialSchema};
+
 use crate::api::Api;
+use crate::api::openapi::params;
 use crate::api::query::Query;
 use crate::names::ServiceName;
 use crate::registry::snapshot::Revision;
+use crate::units::DurationText;
 
 const DEFAULT_WAIT: Duration = Duration::from_secs(5 * 60);
 const MAX_WAIT: Duration = Duration::from_secs(10 * 60);
@@ -65,6 +70,24 @@ fn shortened(wait: Duration, draw: f64) -> Duration {
         return wait;
     }
     wait - wait.mul_f64(draw / 16.0)
+}
+
+impl IntoParams for Poll {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![
+            params::query(
+                "index",
+                Revision::schema(),
+                "Wait until something has changed after this index.",
+            ),
+            params::query(
+                "wait",
+                DurationText::schema(),
+                "How long to wait for a change: 5m unless given, at most 10m. Without `index` \
+                 nothing is waited for.",
+            ),
+        ]
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::api::body;
 use crate::api::caller::{Caller, InstancePath};
@@ -17,27 +18,50 @@ use crate::units::DurationText;
 use super::wire::{Address, Generation, Integer, Object, nullable};
 use super::wire_check::CheckJson;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Registration {
+/// What registers and how it wants to be treated.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Registration {
+    /// Names the service in a batch; elsewhere the path does, and this must agree.
     service: Option<ServiceName>,
+    /// Names the instance in a batch; elsewhere the path does, and this must agree.
     id: Option<InstanceId>,
+    /// Where it listens; where the call comes from unless given.
+    #[schema(inline)]
     address: Option<Address>,
+    /// The port it listens on.
+    #[schema(value_type = u16, minimum = 1, maximum = 65_535, required)]
     port: Option<Integer<1, 65_535>>,
     scheme: Option<Scheme>,
+    /// Its share of the traffic relative to the other instances, 1 unless given; 0 takes none.
+    #[schema(value_type = Option<u32>, maximum = 65_535)]
     weight: Option<Integer<0, { MAX_WEIGHT as u64 }>>,
+    /// The failure domain it runs in, in at most 512 bytes.
+    #[schema(max_length = 512)]
     zone: Option<String>,
+    /// At most 64 labels to filter by, each of at most 512 bytes.
+    #[schema(value_type = Option<Vec<String>>)]
     tags: Option<BTreeSet<String>>,
+    /// At most 64 facts about it, each of at most 512 bytes.
     metadata: Option<BTreeMap<String, String>>,
-    #[serde(deserialize_with = "nullable")]
+    /// `null` registers a static member, which needs no heartbeats.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<LeaseFields>)]
     lease: Option<Option<Object<LeaseFields>>>,
+    /// How to probe it; as the service's policy says unless given.
     check: Option<CheckJson>,
+    /// Which life of the instance this is, for example its start time in milliseconds. Calls of an
+    /// earlier one get 409.
+    #[schema(inline)]
     generation: Option<Generation>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct LeaseFields {
+/// For how long it stays without a heartbeat.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = LeaseRequest)]
+pub(super) struct LeaseFields {
+    /// From 1s to 1h unless the configuration says otherwise.
     ttl: Option<DurationText>,
 }
 

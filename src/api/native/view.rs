@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::Api;
 use crate::cluster::clusters::Clusters;
@@ -17,6 +18,7 @@ use crate::names::{InstanceId, ServiceName};
 use crate::registry::snapshot::{Member, Members, Revision};
 use crate::units::DurationText;
 
+use super::wire::{Address, Generation};
 use super::wire_check::CheckJson;
 
 /// Everything a reply is made from besides the membership, taken once per reply.
@@ -27,44 +29,67 @@ pub(super) struct Views<'a> {
 }
 
 /// One instance.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Instance)]
 pub(super) struct InstanceView<'a> {
     service: &'a ServiceName,
     id: &'a InstanceId,
+    /// Where it listens.
+    #[schema(value_type = Address)]
     address: IpAddr,
+    #[schema(minimum = 1)]
     port: u16,
     scheme: Scheme,
     weight: u32,
+    #[schema(required)]
     zone: Option<&'a str>,
     tags: &'a BTreeSet<String>,
     metadata: &'a BTreeMap<String, String>,
+    #[schema(value_type = Option<Generation>, inline, required)]
     generation: Option<u64>,
     check: CheckJson,
     availability: Availability,
+    /// Why it is not `ready`.
+    #[schema(required)]
     reason: Option<String>,
+    /// Requests it has in hand now.
     in_flight: u32,
+    /// Requests it has finished since it registered.
     served: u64,
+    /// Whether it was asked to finish what it has and take nothing new.
     draining: bool,
+    /// RFC 3339.
+    #[schema(format = DateTime)]
     registered_at: String,
+    /// The index at which its registration last changed.
     index: Revision,
+    /// `null` if it is a static member.
+    #[schema(required)]
     lease: Option<LeaseView>,
 }
 
 /// A lease.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Lease)]
 struct LeaseView {
     ttl: DurationText,
+    /// When to send the next heartbeat, jittered; in answers to registrations.
     #[serde(skip_serializing_if = "Option::is_none")]
     renew_after: Option<DurationText>,
     expires_in: DurationText,
 }
 
 /// One service and how its instances are.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Service)]
 pub(super) struct ServiceView<'a> {
     service: &'a ServiceName,
+    /// The index at which anything about its instances last changed.
     index: Revision,
+    /// How many it has.
     instances: usize,
+    /// How many of them are what.
+    #[schema(value_type = BTreeMap<String, usize>)]
     availability: BTreeMap<&'static str, usize>,
 }
 

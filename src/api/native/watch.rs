@@ -16,18 +16,23 @@
 //! two steps there is a pause, so that rapid changes do not become as many steps for each of a
 //! thousand readers.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
-use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::time::{Instant, sleep, sleep_until};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::api::Api;
+use crate::api::openapi::replies::ListProblems;
+use crate::api::openapi::schemas;
 use crate::api::problem::Problem;
 use crate::api::query::Query;
 use crate::names::ServiceName;
@@ -46,18 +51,33 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// membership that never rests take fifty thousand steps a second and no more.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The route's handler. All its readers share their texts.
-pub(super) fn route() -> MethodRouter<Api> {
-    let texts = Texts::default();
-    get(move |api, query, headers| watch(api, query, headers, texts.clone()))
-}
-
-/// Answers with the stream.
-async fn watch(
+/// Follows the membership
+///
+/// Server-sent events: first a `snapshot` (a list of instances), then an `upsert` (an instance) or
+/// a `remove` (its `service` and `id`) for every difference. The `id` of an event is the index up to
+/// which the reader then knows everything. The stream has no end.
+#[utoipa::path(
+    get,
+    path = "/watch",
+    operation_id = "watch",
+    tag = "services",
+    params(
+        ("service" = Option<ServiceName>, Query, description = "Only this service."),
+        ("Last-Event-ID" = Option<String>, Header,
+            description = "Where an earlier stream was cut off. What changed since is told in \
+                place of a `snapshot`, if callboard still knows it."),
+    ),
+    responses(
+        (status = 200, description = "The events", body = EventSchema,
+            content_type = "text/event-stream"),
+        ListProblems,
+    )
+)]
+pub(super) async fn watch(
     State(api): State<Api>,
     mut query: Query,
     headers: HeaderMap,
-    texts: Texts,
+    Extension(texts): Extension<Texts>,
 ) -> Result<impl IntoResponse, Problem> {
     let only = query.text("service").and_then(|service| {
         let service = service.parse::<ServiceName>();
@@ -147,6 +167,37 @@ impl Feed {
         self.backlog.step(now);
         self.rested = Instant::now() + PAUSE;
         Wake::Step
+    }
+}
+
+/// Describes an event as its parsed fields: OpenAPI 3.1 knows no streams.
+struct EventSchema;
+
+impl PartialSchema for EventSchema {
+    fn schema() -> RefOr<Schema> {
+        let text = |description: &str| {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .description(Some(description))
+        };
+        ObjectBuilder::new()
+            .property(
+                "event",
+                text("What has happened.").enum_values(Some(["snapshot", "upsert", "remove"])),
+            )
+            .property("id", text("An index.").pattern(Some("^[0-9]+$")))
+            .property(
+                "data",
+                text("JSON: a list of instances, an instance, or names."),
+            )
+            .property("retry", schemas::whole(0, u64::MAX))
+            .into()
+    }
+}
+
+impl ToSchema for EventSchema {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Event")
     }
 }
 

@@ -1,6 +1,7 @@
 //! Building blocks of the JSON clients send: values that know their own limits and say what they
 //! expected, instead of naming a Rust type.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::IpAddr;
@@ -8,6 +9,10 @@ use std::net::IpAddr;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::api::openapi::schemas;
 
 /// A whole number from `MIN` to `MAX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +21,18 @@ pub(super) struct Integer<const MIN: u64, const MAX: u64>(pub(super) u64);
 impl<const MIN: u64, const MAX: u64> Serialize for Integer<MIN, MAX> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u64(self.0)
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> PartialSchema for Integer<MIN, MAX> {
+    fn schema() -> RefOr<Schema> {
+        schemas::whole(MIN, MAX).into()
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> ToSchema for Integer<MIN, MAX> {
+    fn name() -> Cow<'static, str> {
+        Cow::Owned(format!("IntegerFrom{MIN}To{MAX}"))
     }
 }
 
@@ -37,6 +54,13 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Integer<MIN, MAX>
                 }
             }
 
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+                match whole(number) {
+                    Some(number) => self.visit_u64(number),
+                    None => Err(E::invalid_value(Unexpected::Float(number), &self)),
+                }
+            }
+
             fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
                 match u64::try_from(number) {
                     Ok(number) => self.visit_u64(number),
@@ -48,12 +72,27 @@ impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Integer<MIN, MAX>
     }
 }
 
+/// `number` if it is whole: JSON has one kind of number, and 80.0 is as whole as 80. Beyond 2^53 a
+/// float is not sure to be the number that was written.
+pub(super) fn whole(number: f64) -> Option<u64> {
+    const EXACT: f64 = (1_u64 << 53) as f64;
+    (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64)
+}
+
 /// Any `u64`.
 pub(super) type Generation = Integer<0, { u64::MAX }>;
 
 /// An IP address. Names are refused: resolving them is up to whoever registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Address(pub(super) IpAddr);
+
+impl PartialSchema for Address {
+    fn schema() -> RefOr<Schema> {
+        schemas::address("An IP address. Names are not resolved.").into()
+    }
+}
+
+impl ToSchema for Address {}
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -79,6 +118,15 @@ impl<'de> Deserialize<'de> for Address {
 /// A figure of reported load: a number that is not negative.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Figure;
+
+impl PartialSchema for Figure {
+    fn schema() -> RefOr<Schema> {
+        let number = ObjectBuilder::new().schema_type(Type::Number);
+        number.minimum(Some(0)).into()
+    }
+}
+
+impl ToSchema for Figure {}
 
 impl<'de> Deserialize<'de> for Figure {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -162,8 +210,18 @@ mod tests {
     #[test]
     fn a_whole_number_says_its_limits() {
         type Port = Integer<1, 65_535>;
-        assert_eq!(serde_json::from_value::<Port>(json!(8080)).unwrap().0, 8080);
-        for wrong in [json!(0), json!(65_536), json!(-1), json!(80.5), json!("80")] {
+        for right in [json!(8080), json!(8080.0)] {
+            assert_eq!(serde_json::from_value::<Port>(right).unwrap().0, 8080);
+        }
+        for wrong in [
+            json!(0),
+            json!(65_536),
+            json!(-1),
+            json!(80.5),
+            json!(-80.0),
+            json!(1e300),
+            json!("80"),
+        ] {
             let error = error::<Port>(wrong);
             assert!(
                 error.ends_with("expected a whole number from 1 to 65535"),

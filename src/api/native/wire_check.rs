@@ -2,6 +2,8 @@
 //! (`interval`, `timeout`, `fall`, `rise`), everything optional when registering and complete when
 //! shown.
 
+mod schema;
+
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -9,13 +11,14 @@ use std::time::Duration;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::api::problem::Faults;
 use crate::instance::MAX_TEXT;
 use crate::instance::check::{Check, CheckKind, CheckOverride, HttpCheck};
 use crate::units::{DurationText, format_duration};
 
-use super::wire::{Integer, Object};
+use super::wire::{self, Integer, Object};
 
 /// Probing more often than this is load rather than a check.
 const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -37,7 +40,7 @@ pub(super) enum CheckJson {
 
 /// The fields of a check.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub(super) struct CheckFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     tcp: Option<Object<TcpFields>>,
@@ -53,14 +56,18 @@ pub(super) struct CheckFields {
     rise: Option<Integer<1, 100>>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TcpFields {}
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct HttpFields {
+    /// `/` unless given. Visible ASCII characters; others are percent-encoded.
+    #[schema(pattern = "^/[!-\\x22$-~]*$", max_length = 512)]
     path: Option<String>,
+    /// The statuses that pass; 200 to 399 unless given.
+    #[schema(min_items = 1)]
     expect: Option<Vec<Statuses>>,
 }
 
@@ -229,6 +236,13 @@ impl<'de> Deserialize<'de> for Statuses {
                 }
             }
 
+            fn visit_f64<E: Error>(self, status: f64) -> Result<Statuses, E> {
+                match wire::whole(status) {
+                    Some(status) => self.visit_u64(status),
+                    None => Err(E::invalid_value(Unexpected::Float(status), &self)),
+                }
+            }
+
             fn visit_str<E: Error>(self, text: &str) -> Result<Statuses, E> {
                 let (first, last) = text.split_once('-').unwrap_or((text, text));
                 match (first.trim().parse(), last.trim().parse()) {
@@ -266,7 +280,7 @@ mod tests {
     #[test]
     fn a_check_names_as_much_as_it_likes() {
         let check = read(
-            json!({"http": {"path": "/health", "expect": ["200-204", 301]},
+            json!({"http": {"path": "/health", "expect": ["200-204", 301.0]},
             "interval": "250ms", "fall": 1}),
         );
         let http = HttpCheck {

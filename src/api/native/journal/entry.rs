@@ -3,35 +3,46 @@
 use std::net::IpAddr;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::api::native::described::Described;
+use crate::api::native::wire::Address;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::event::{Actor, Event};
 use crate::registry::snapshot::Revision;
 use crate::units::moment::format_moment;
 
 /// One change.
-#[derive(Debug, Serialize)]
-pub(super) struct Entry<'a> {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JournalEntry)]
+pub(in crate::api::native) struct Entry<'a> {
     index: Revision,
+    /// RFC 3339.
+    #[schema(format = DateTime)]
     at: String,
+    /// `registered`, `patched`, `drained`, `undrained`, `deregistered` or `expired`.
     change: &'static str,
     service: &'a ServiceName,
     id: &'a InstanceId,
     by: By<'a>,
+    /// The reason, for people.
+    #[schema(required)]
     why: Option<&'a str>,
+    /// As the change left it; as it last was if the change was that it left.
     instance: Described<'a>,
 }
 
 /// Who made it. The fields are the same for everybody, so that a program can ask for `by.peer`
 /// without asking who it was first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct By<'a> {
     /// `client`, or `callboard` itself.
     actor: &'static str,
     /// Where the client called from.
+    #[schema(value_type = Option<Address>, required)]
     peer: Option<IpAddr>,
     /// The name of the token it showed.
+    #[schema(required)]
     token: Option<&'a str>,
 }
 
