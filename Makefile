@@ -26,7 +26,7 @@ demo: setup ## Shows requests spreading over services that join, leave and get k
 	@scripts/demo.sh
 
 .PHONY: test
-test: check test-rust test-examples test-tour test-demo test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
+test: check test-rust test-schema test-examples test-tour test-demo test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
 	@echo "make test: all passed"
 
 .PHONY: check
@@ -44,6 +44,10 @@ test-rust: setup
 	cargo build --locked --bin callboard --example hello
 	cargo test --locked
 	@for file in conf/*.yaml; do $(DEBUG_BIN) check --config "$$file" || exit 1; done
+
+.PHONY: test-schema
+test-schema: test-rust
+	@CALLBOARD_BIN=$(DEBUG_BIN) scripts/schema-test.sh
 
 .PHONY: test-examples
 test-examples: test-rust

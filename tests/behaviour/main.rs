@@ -19,6 +19,7 @@ mod journal;
 mod journal_command;
 mod leaving;
 mod native_bulk;
+mod native_describing;
 mod native_leaving;
 mod native_listing;
 mod native_registering;

@@ -1,0 +1,116 @@
+"""What the schema test has to know beyond the document.
+
+JSON Schema cannot say that a text is a duration from 1s to 1h, that two fields exclude each other's
+values or that the body must repeat the path. Values of that kind which are right by the schema are
+therefore moved into the range the server takes; those that are wrong by the schema stay as they
+are. The ranges themselves have unit tests beside their parsers.
+"""
+
+import ipaddress
+import re
+
+import schemathesis
+
+DURATION = re.compile(r"(0|([0-9]{1,9}((\.[0-9]{1,3})?(ms|s)|(\.[0-9])?(m|h|d)))+)")
+
+NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+STATUSES = re.compile(r"[1-5][0-9][0-9]-[1-5][0-9][0-9]")
+
+# Within the limits of leases, intervals and timeouts alike.
+SOME_DURATION = "15s"
+# Long polls and drains are waited for; their ends are tested in tests/behaviour.
+SHORT_WAIT = "1ms"
+# Probes of what was made up here must not reach anybody.
+NOBODY = "127.77.0.1"
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Moves what is right by the schema to where the server takes it, whatever phase made it up."""
+    shorten_waits(case)
+    if isinstance(case.body, (dict, list)):
+        case.body = settle(case.body)
+    match_instance(case)
+
+
+def shorten_waits(case):
+    """Waits are short. A call that has an index but no wait would wait for minutes."""
+    parameters = {parameter.name for parameter in case.operation.query}
+    if "wait" in parameters and "index" in case.query:
+        case.query.setdefault("wait", SHORT_WAIT)
+    for name in ("wait", "drain"):
+        if is_duration(case.query.get(name)):
+            case.query[name] = SHORT_WAIT
+
+
+def match_instance(case):
+    """A body that names its instance rightly names that of the path; every other patch is of the
+    registration as it is."""
+    if isinstance(case.body, dict):
+        for name in ("service", "id"):
+            if is_name(case.body.get(name)) and isinstance(case.path_parameters.get(name), str):
+                case.body[name] = case.path_parameters[name]
+    if len(case.headers.get("If-Match") or "") % 2:
+        case.headers["If-Match"] = "*"
+
+
+def settle(value):
+    """`value` with its durations and addresses moved to where they are taken."""
+    if isinstance(value, dict):
+        # A name may well read as a duration; it is still a name.
+        return {
+            key: inner if key in ("service", "id") else settle(inner) for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [settle(inner) for inner in value]
+    if is_duration(value):
+        return SOME_DURATION
+    if is_address(value):
+        return NOBODY
+    if isinstance(value, str) and STATUSES.fullmatch(value):
+        return "-".join(sorted(value.split("-")))
+    return value
+
+
+def is_duration(value):
+    return isinstance(value, str) and DURATION.fullmatch(value) is not None
+
+
+def is_name(value):
+    return isinstance(value, str) and NAME.fullmatch(value) is not None and value not in (".", "..")
+
+
+def is_address(value):
+    if not isinstance(value, str):
+        return False
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True
+
+
+@schemathesis.check
+def problems_are_of_the_kinds_listed(ctx, response, case):
+    """A refusal's type is one of those that the document lists for its status."""
+    if response.headers.get("content-type", [""])[0] != "application/problem+json":
+        return
+    documented = case.operation.definition.raw["responses"].get(str(response.status_code))
+    if documented is None:  # status_code_conformance says so
+        return
+    kind = response.json()["type"]
+    assert f"`{kind}`" in documented["description"], f"{kind} is not listed for {response.status_code}"
+
+
+@schemathesis.check
+def every_item_has_its_status(ctx, response, case):
+    """Items of a batch are judged one by one: a wrong one is refused in its own place."""
+    if response.status_code != 200 or case.operation.method.upper() != "POST":
+        return
+    field = "leases" if case.operation.path.endswith("leases:renew") else "instances"
+    sent, answered = case.body[field], response.json()
+    assert len(sent) == len(answered), f"{len(sent)} items, {len(answered)} statuses"
+    for item in answered:
+        refused = item["status"] >= 400
+        assert refused == ("error" in item), f"{item} does not say why"
+        assert not refused or item["error"]["status"] == item["status"], f"{item} contradicts itself"
