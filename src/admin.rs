@@ -1,3 +1,32 @@
 //! What operators and orchestrators ask of callboard itself.
 
 pub mod health;
+mod metrics;
+
+use tokio::sync::watch;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::pull::status::Status;
+use crate::registry::Registry;
+use health::Readiness;
+
+/// Where the answers come from. Cheap to clone.
+#[derive(Clone)]
+pub struct Sources {
+    /// How far the process is in its life.
+    pub readiness: watch::Receiver<Readiness>,
+    /// Who is signed in.
+    pub registry: Registry,
+    /// How following another registry goes, if that is where the membership comes from.
+    pub pull: Option<Status>,
+}
+
+/// `GET /healthz`, `GET /readyz` and `GET /metrics`, without a fallback.
+pub fn routes(sources: Sources) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::metrics))
+        .with_state(sources)
+}

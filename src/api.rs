@@ -12,6 +12,9 @@ pub mod native;
 pub mod openapi;
 pub mod problem;
 pub mod query;
+mod read_only;
+
+use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::Method;
@@ -32,6 +35,8 @@ pub struct Api {
     pub registry: Registry,
     /// What they are doing.
     pub clusters: Clusters,
+    /// The registries to sign in at instead, if this one only mirrors them.
+    pub mirrored_from: Option<Arc<[Arc<str>]>>,
     /// Turns true when the process is leaving: streams and long polls then end.
     pub closing: tokio::sync::watch::Receiver<bool>,
 }
@@ -48,6 +53,7 @@ impl Api {
     /// The whole control plane: these routes and those `beside` them, under the same guard, with
     /// the same 404 and 405 answers and in the same description.
     pub fn control_plane(self, beside: OpenApiRouter) -> Router {
+        let mirrored_from = self.mirrored_from.clone();
         let (router, description) = OpenApiRouter::with_openapi(openapi::outline())
             .route("/", get(welcome))
             .nest("/api/v1", native::routes())
@@ -58,6 +64,10 @@ impl Api {
             .layer(Extension(Document::of(description)))
             .fallback(no_such_route)
             .method_not_allowed_fallback(method_not_allowed)
+            .layer(middleware::from_fn_with_state(
+                mirrored_from,
+                read_only::no_changes,
+            ))
             .layer(middleware::from_fn(guard::same_origin))
     }
 

@@ -15,6 +15,7 @@ mod diagnostic;
 mod document;
 mod planes;
 mod policy;
+mod pulling;
 mod raw;
 mod report;
 mod routes;
@@ -37,6 +38,7 @@ pub use diagnostic::Diagnostic;
 
 use crate::cluster::policy::{Admission, Policies};
 use crate::proxy::forwarded::TrustedProxies;
+use crate::pull;
 use crate::registry::Rules;
 use crate::route::{DefaultRoutes, Routing};
 
@@ -73,6 +75,8 @@ pub struct ControlPlane {
     pub listen: SocketAddr,
     /// How leases are granted and who may register.
     pub rules: Rules,
+    /// The registries to mirror instead of keeping registrations here.
+    pub pull: Option<pull::Settings>,
 }
 
 /// A configuration that was read: what it says, and what the operator should know of it.
@@ -105,6 +109,7 @@ impl Default for ControlPlane {
                 max_ttl: Duration::from_secs(60 * 60),
                 allow: vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())],
             },
+            pull: None,
         }
     }
 }
@@ -173,6 +178,7 @@ impl Config {
                 "registry.listen",
                 self.registry.listen != new.registry.listen,
             ),
+            ("registry.pull", self.registry.pull != new.registry.pull),
         ];
         changed
             .into_iter()

@@ -31,6 +31,7 @@
 //! units       durations and moments as people write them
 //! instance    what registers, and the check it asks for
 //! registry    who is signed in: one writer, snapshots, leases and their expiry, the store's seam
+//! pull        the membership of another callboard, mirrored
 //! endpoint    one dialable member and its live load
 //! balance     the pickers, one file an algorithm
 //! health      probes, what their answers add up to, and availability
@@ -45,9 +46,9 @@
 //! cli         the command line
 //! ```
 //!
-//! A module imports only from those above it, and those that stand side by side (registry beside
-//! endpoint, balance and health; balance beside health; cluster beside route; proxy, api, admin and client)
-//! never import each other. `tests/architecture.rs` holds the code to it.
+//! A module imports only from those above it, and those that stand side by side (registry and pull
+//! beside endpoint, balance and health; balance beside health; cluster beside route; proxy, api,
+//! admin and client) never import each other. `tests/architecture.rs` holds the code to it.
 //!
 //! Architecture invariant: a membership change touches no other service, and in its own service no
 //! other instance's connections, load, verdict or probes.
@@ -76,6 +77,7 @@ pub mod health;
 pub mod instance;
 pub mod names;
 pub mod proxy;
+pub mod pull;
 pub mod registry;
 pub mod route;
 pub mod server;

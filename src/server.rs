@@ -25,6 +25,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService, background_service};
 
+use crate::admin;
 use crate::api::Api;
 use crate::cluster::Witness;
 use crate::cluster::clusters::Clusters;
@@ -33,6 +34,7 @@ use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
 use crate::proxy::gate::Gate;
 use crate::proxy::{DataPlane, Settings};
+use crate::pull::Puller;
 use crate::registry::Registry;
 use crate::registry::snapshot::Fitness;
 use crate::registry::store::memory::MemoryStore;
@@ -64,6 +66,9 @@ pub enum StartError {
     /// The registry could not be brought up.
     #[error("cannot start the registry: {0}")]
     Registry(#[from] crate::registry::store::StoreError),
+    /// No registry can be followed.
+    #[error("cannot follow a registry (registry.pull): {0}")]
+    Pull(#[from] crate::pull::PullError),
 }
 
 /// Runs callboard until it is told to leave.
@@ -85,9 +90,18 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
     let settings = Arc::new(ArcSwap::from_pointee(request_settings(&config)));
     let gate = Arc::new(Gate::default());
     let (phases, phase) = shutdown::phases();
+    let puller = (config.registry.pull.clone())
+        .map(|settings| Puller::new(settings, registry.clone()))
+        .transpose()?;
+    let operators = admin::routes(admin::Sources {
+        readiness: phase.readiness,
+        registry: registry.clone(),
+        pull: puller.as_ref().map(Puller::status),
+    });
     let api = Api {
         registry: registry.clone(),
         clusters: clusters.clone(),
+        mirrored_from: mirrored_from(&config),
         closing: phase.control_closing.clone(),
     };
     let data_plane = DataPlane::new(clusters.clone(), Arc::clone(&settings), Arc::clone(&gate));
@@ -106,8 +120,7 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
         "registry",
         control_plane::serve(
             sockets.registry,
-            api,
-            phase.readiness,
+            api.control_plane(operators),
             phase.control_closing,
         ),
     ));
@@ -119,6 +132,9 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
         phases.serving(),
     ));
     server.add_service(Once::service("reload", reloader.run()));
+    if let Some(puller) = puller {
+        server.add_service(Once::service("pull", puller.run()));
+    }
     server.run(RunArgs {
         shutdown_signal: Box::new(shutdown::Signals {
             gate,
@@ -159,6 +175,17 @@ impl Witness for Told {
             registry.testify(service, id, testimony);
         }
     }
+}
+
+/// The registries to sign in at instead of this one.
+fn mirrored_from(config: &Config) -> Option<Arc<[Arc<str>]>> {
+    let pull = config.registry.pull.as_ref()?;
+    Some(
+        pull.from
+            .iter()
+            .map(|origin| origin.as_str().into())
+            .collect(),
+    )
 }
 
 /// What a reload may change for requests.

@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("instance", &["names"]),
     ("registry", &["names", "units", "instance"]),
+    ("pull", &["names", "units", "instance", "registry"]),
     ("endpoint", &["names", "instance"]),
     ("balance", &["names", "instance", "endpoint"]),
     ("health", &["names", "units", "instance", "endpoint"]),
@@ -33,18 +34,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "names", "units", "instance", "registry", "health", "cluster",
         ],
     ),
-    ("admin", &[]),
+    ("admin", &["units", "registry", "pull"]),
     ("client", &[]),
     (
         "config",
         &[
-            "names", "units", "instance", "registry", "balance", "cluster", "route", "proxy",
+            "names", "units", "instance", "registry", "pull", "balance", "cluster", "route",
+            "proxy",
         ],
     ),
     (
         "server",
         &[
-            "names", "registry", "health", "cluster", "route", "proxy", "api", "admin", "config",
+            "names", "registry", "pull", "health", "cluster", "route", "proxy", "api", "admin",
+            "config",
         ],
     ),
     ("cli", &["names", "units", "client", "config", "server"]),

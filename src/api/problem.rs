@@ -69,6 +69,8 @@ pub enum Kind {
     Fenced,
     /// The instance came back while the caller waited for it to drain.
     DrainEnded,
+    /// This callboard mirrors another registry, which is the one to change.
+    ReadOnly,
     /// The instance has changed since the caller saw it.
     Stale,
     /// The journal does not reach back to the moment asked for.
@@ -176,6 +178,11 @@ impl Kind {
                 S::CONFLICT,
                 "urn:callboard:problem:drain-ended",
                 "The instance came back while it drained",
+            ),
+            Self::ReadOnly => (
+                S::CONFLICT,
+                "urn:callboard:problem:read-only",
+                "This callboard only mirrors another registry",
             ),
             Self::Stale => (
                 S::PRECONDITION_FAILED,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::pulling;
 use super::raw;
 use super::report::{Path, Report};
 use super::shape::Several;
@@ -90,6 +91,7 @@ pub(super) fn control_plane(
     ControlPlane {
         listen,
         rules: rules(raw, default.rules, &path, report),
+        pull: pulling::pull(raw.pull.as_ref(), &path.key("pull"), report),
     }
 }
 

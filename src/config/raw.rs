@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::scalar::{
-    Address, Admit, Balancing, BoundedLoad, CheckPath, Count, Grace, Hashed, HostPattern,
-    HostSuffix, Method, Name, Network, Percent, Period, Protocol, RoutePath, Statuses, Switch,
-    Threads, Weight,
+    Address, Admit, Balancing, BoundedLoad, CheckPath, Count, FilePath, Grace, Hashed, HostPattern,
+    HostSuffix, Method, Name, Network, Percent, Period, Protocol, RegistryUrl, RoutePath, Statuses,
+    Switch, Threads, Variable, Weight,
 };
 use super::shape::{Entries, Section, Several, Unavailable, given};
-use super::variants::{Auth, Check, Listener, Store};
+use super::variants::{Auth, Check, Listener, Pull, PullToken, Store};
 
 /// Declares the mappings; every key may be left out, and an unknown one is an error.
 macro_rules! mappings {
@@ -62,6 +62,7 @@ mappings! {
         admission: Option<Admit>,
         allow: Option<Several<Network>>,
         auth: Option<Auth>,
+        pull: Option<Pull>,
     }
 
     /// `registry.lease`.
@@ -69,6 +70,19 @@ mappings! {
         ttl: Option<Period>,
         min: Option<Period>,
         max: Option<Period>,
+    }
+
+    /// `registry.pull`, when it is not just where from.
+    PullSettings {
+        from: Option<Several<RegistryUrl>>,
+        token: Option<PullToken>,
+        ca: Option<FilePath>,
+    }
+
+    /// `registry.pull.token`.
+    PullTokenSettings {
+        env: Option<Variable>,
+        file: Option<FilePath>,
     }
 
     /// `defaults` and each of `services`.

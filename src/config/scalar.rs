@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -15,6 +16,7 @@ use crate::balance::{Algorithm, HashOn};
 use crate::cluster::policy::Admission;
 use crate::instance::MAX_WEIGHT;
 use crate::names::ServiceName;
+use crate::pull::{Origin, OriginError};
 use crate::units::parse_duration;
 
 /// The longest duration that makes sense anywhere in the file.
@@ -124,6 +126,24 @@ scalars! {
         ("probe", Admission::Probe),
         ("trust", Admission::Trust),
     ]);
+    /// Where a registry is.
+    RegistryUrl(Origin), "a URL such as http://10.0.0.1:8500", |text| {
+        // Not quoted: somebody may have put a password into it.
+        text.parse().map_err(|error: OriginError| error.to_string())
+    };
+    /// The path of a file.
+    FilePath(PathBuf), "the path of a file", |text| match text {
+        "" => Err("is empty".to_owned()),
+        path => Ok(PathBuf::from(path)),
+    };
+    /// The name of an environment variable.
+    Variable(String), "the name of an environment variable", |text| {
+        match text.is_empty() || text.contains(['=', '\0']) {
+            // Not quoted: somebody may have put the token itself here.
+            true => Err("is no such name".to_owned()),
+            false => Ok(text.to_owned()),
+        }
+    };
     /// The protocol of a listener.
     Protocol(()), "http", |text| match text {
         "tcp" => Err("tcp is not available in this version".to_owned()),

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::raw::{CheckSettings, ListenerSettings};
-use super::scalar::{Address, Scalar, is_off, quoted};
-use super::shape::Section;
+use super::raw::{CheckSettings, ListenerSettings, PullSettings, PullTokenSettings};
+use super::scalar::{Address, RegistryUrl, Scalar, is_off, quoted};
+use super::shape::{Section, Several};
 
 /// One of `proxy.listen`: an address, or a mapping that has one.
 #[derive(Debug)]
@@ -30,7 +30,15 @@ pub(super) struct Store;
 #[derive(Debug)]
 pub(super) struct Auth;
 
-/// What is written as a word or as a mapping.
+/// `registry.pull`: where from, or a mapping that has it.
+#[derive(Debug)]
+pub(super) struct Pull(pub(super) PullSettings);
+
+/// `registry.pull.token`: where it is, never what it is.
+#[derive(Debug)]
+pub(super) struct PullToken(pub(super) PullTokenSettings);
+
+/// What is written as a word or as a mapping, or perhaps as a list.
 trait WordOrMapping: Sized {
     /// What is expected, to follow "expected".
     const EXPECTED: &'static str;
@@ -39,6 +47,10 @@ trait WordOrMapping: Sized {
     fn word(text: &str) -> Result<Self, String>;
 
     fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error>;
+
+    fn list<'de, A: SeqAccess<'de>>(_: A) -> Result<Self, A::Error> {
+        Err(A::Error::invalid_type(Unexpected::Seq, &Self::EXPECTED))
+    }
 }
 
 impl WordOrMapping for Listener {
@@ -119,6 +131,44 @@ impl WordOrMapping for Auth {
     }
 }
 
+impl WordOrMapping for Pull {
+    const EXPECTED: &'static str = RegistryUrl::EXPECTED;
+
+    fn word(text: &str) -> Result<Self, String> {
+        Ok(Self::from(Several(vec![RegistryUrl::parse(text)?])))
+    }
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        PullSettings::deserialize(MapAccessDeserializer::new(map)).map(Self)
+    }
+
+    fn list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
+        let urls = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+        Ok(Self::from(Several(urls)))
+    }
+}
+
+impl From<Several<RegistryUrl>> for Pull {
+    fn from(from: Several<RegistryUrl>) -> Self {
+        Self(PullSettings {
+            from: Some(from),
+            ..PullSettings::default()
+        })
+    }
+}
+
+impl WordOrMapping for PullToken {
+    const EXPECTED: &'static str = "{env: NAME} or {file: PATH}";
+
+    fn word(_: &str) -> Result<Self, String> {
+        Err("a token is not written into this file".to_owned())
+    }
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        PullTokenSettings::deserialize(MapAccessDeserializer::new(map)).map(Self)
+    }
+}
+
 /// The first key of a mapping that is to have one.
 fn only_key<'de, A: MapAccess<'de>>(mut map: A) -> Result<String, A::Error> {
     let mut first = None;
@@ -148,6 +198,10 @@ impl<'de, T: WordOrMapping> Visitor<'de> for WordOrMappingVisitor<T> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
         T::mapping(map)
     }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<T, A::Error> {
+        T::list(list)
+    }
 }
 
 macro_rules! deserialize_word_or_mapping {
@@ -159,4 +213,4 @@ macro_rules! deserialize_word_or_mapping {
         }
     )+};
 }
-deserialize_word_or_mapping!(Listener Check Store Auth);
+deserialize_word_or_mapping!(Listener Check Store Auth Pull PullToken);

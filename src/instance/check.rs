@@ -4,6 +4,17 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::MAX_TEXT;
+
+/// Probing more often than this is load rather than a check.
+pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
+/// Probing less often than this is no check.
+pub const MAX_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// A shorter time to answer fails on a healthy network.
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(10);
+/// A longer time to answer ties up a probe slot.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A complete active check.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Check {
@@ -57,6 +68,13 @@ impl HttpCheck {
             path: path.into(),
             expect: vec![200..=399],
         }
+    }
+
+    /// Whether `text` can be the path of a check. It goes into a request line, which it must not be
+    /// able to end.
+    pub fn is_path(text: &str) -> bool {
+        let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+        text.starts_with('/') && text.len() <= MAX_TEXT && text.bytes().all(fits)
     }
 
     /// Whether an answer with `status` passes.

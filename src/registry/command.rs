@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::instance::Instance;
 use crate::names::{InstanceId, ServiceName};
 
-use super::snapshot::{Member, Revision};
+use super::snapshot::{Fitness, Member, Revision};
 use super::store::StoreError;
 
 /// One change to the membership.
@@ -14,6 +14,16 @@ use super::store::StoreError;
 pub enum Command {
     /// Sign in, or replace everything known about an instance. Renews the lease and ends a drain.
     Register(Instance),
+    /// Be as another registry, which this one follows, shows the instance to be: signed in, in
+    /// whatever life, and draining or not, in one step. Renews the lease.
+    Mirror {
+        /// What is registered there; with a lease of this registry's own.
+        instance: Arc<Instance>,
+        /// Whether it drains there.
+        draining: bool,
+        /// How it was found there.
+        fitness: Fitness,
+    },
     /// Change some of what is known about an instance.
     Patch {
         /// The instance's service.
@@ -62,6 +72,7 @@ impl Command {
     pub fn about(&self) -> (&ServiceName, &InstanceId) {
         match self {
             Self::Register(instance) => (&instance.service, &instance.id),
+            Self::Mirror { instance, .. } => (&instance.service, &instance.id),
             Self::Patch { service, id, .. }
             | Self::Drain { service, id, .. }
             | Self::Deregister { service, id, .. }

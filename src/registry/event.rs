@@ -90,6 +90,8 @@ pub enum Actor {
     },
     /// callboard itself.
     Callboard,
+    /// Another registry, at this URL, which this one follows.
+    Registry(Arc<str>),
 }
 
 impl Actor {
@@ -97,14 +99,14 @@ impl Actor {
     pub fn token(&self) -> Option<&Arc<str>> {
         match self {
             Self::Peer { token, .. } => token.as_ref(),
-            Self::Callboard => None,
+            Self::Callboard | Self::Registry(_) => None,
         }
     }
 
     /// Whether it may change an instance that belongs to `owner`.
     pub fn may_change(&self, owner: Option<&Arc<str>>) -> bool {
         match self {
-            Self::Callboard | Self::Peer { admin: true, .. } => true,
+            Self::Callboard | Self::Registry(_) | Self::Peer { admin: true, .. } => true,
             Self::Peer { token, .. } => owner.is_none() || owner == token.as_ref(),
         }
     }

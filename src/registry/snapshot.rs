@@ -77,8 +77,8 @@ pub struct Member {
     /// The name of the token it was registered with; nobody but its bearer and administrators may
     /// change the member. `None` when it registered without one.
     pub owner: Option<Arc<str>>,
-    /// How it was found before callboard restarted, until it registers again; `None` for one that
-    /// registered with this process.
+    /// How it was found before callboard restarted, until it registers again, or by the registry it
+    /// is mirrored from; `None` for one that registered with this process.
     pub recalled: Option<Fitness>,
 }
 

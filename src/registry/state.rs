@@ -107,7 +107,8 @@ impl State {
         let (service, id) = command.about();
         let step = match decide(&self.snapshot, command, context)? {
             Decision::Already(member) => {
-                if let (Command::Register(_), Some(lease)) = (command, &member.lease) {
+                let signs_in = matches!(command, Command::Register(_) | Command::Mirror { .. });
+                if let (true, Some(lease)) = (signs_in, &member.lease) {
                     self.renewed.push(Holder {
                         service: service.clone(),
                         id: id.clone(),
@@ -132,6 +133,18 @@ impl State {
             (Step::Register(instance), before) => {
                 self.signed_in(before.as_deref(), instance, revision, context)
             }
+            (
+                Step::Mirror {
+                    instance,
+                    draining,
+                    fitness,
+                },
+                before,
+            ) => Member {
+                draining,
+                recalled: Some(fitness),
+                ..self.signed_in(before.as_deref(), instance, revision, context)
+            },
             (_, None) => return Err(decide::not_found(service, id)),
             (Step::SignOut { .. }, Some(before)) => Member::clone(&before),
             (Step::Patch(instance), Some(before)) => Member {

@@ -15,9 +15,6 @@ use log::{debug, error, warn};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::admin::health::{self, Readiness};
-use crate::api::Api;
-
 use super::patience::{self, Patient};
 use super::sockets;
 
@@ -32,19 +29,13 @@ const CLOSING_GRACE: Duration = Duration::from_secs(2);
 /// How long to wait when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the control plane on `socket` until `closing` turns true.
-pub(super) async fn serve(
-    socket: TcpListener,
-    api: Api,
-    readiness: watch::Receiver<Readiness>,
-    mut closing: watch::Receiver<bool>,
-) {
+/// Serves the control plane's `router` on `socket` until `closing` turns true.
+pub(super) async fn serve(socket: TcpListener, router: Router, mut closing: watch::Receiver<bool>) {
     let address = sockets::address(&socket);
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return error!("the control plane cannot use its socket: {error}"),
     };
-    let router = api.control_plane(health::routes(readiness));
     let connections = GracefulShutdown::new();
     sockets::announce("registry", &address);
     loop {

@@ -118,6 +118,7 @@ pub(super) mod tests {
         };
         let observer = Arc::new(clusters.clone());
         Api {
+            mirrored_from: None,
             registry: Registry::start(Box::new(MemoryStore::default()), rules, observer).unwrap(),
             clusters,
             closing,

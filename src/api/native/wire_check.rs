@@ -6,7 +6,6 @@ mod schema;
 
 use std::fmt;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Unexpected, Visitor};
@@ -15,19 +14,13 @@ use utoipa::ToSchema;
 
 use crate::api::problem::Faults;
 use crate::instance::MAX_TEXT;
-use crate::instance::check::{Check, CheckKind, CheckOverride, HttpCheck};
+use crate::instance::check::{
+    Check, CheckKind, CheckOverride, HttpCheck, MAX_INTERVAL, MAX_TIMEOUT, MIN_INTERVAL,
+    MIN_TIMEOUT,
+};
 use crate::units::{DurationText, format_duration};
 
 use super::wire::{self, Integer, Object};
-
-/// Probing more often than this is load rather than a check.
-const MIN_INTERVAL: Duration = Duration::from_millis(100);
-/// Probing less often than this is no check.
-const MAX_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// A shorter time to answer fails on a healthy network.
-const MIN_TIMEOUT: Duration = Duration::from_millis(10);
-/// A longer time to answer ties up a probe slot.
-const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A check as JSON.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,9 +134,7 @@ impl CheckJson {
 impl HttpFields {
     fn read(self, faults: &mut Faults) -> HttpCheck {
         let path = self.path.unwrap_or_else(|| "/".to_owned());
-        // The path goes into a request line, which it must not be able to end.
-        let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
-        if !path.starts_with('/') || path.len() > MAX_TEXT || !path.bytes().all(fits) {
+        if !HttpCheck::is_path(&path) {
             faults.add(
                 "check.http.path",
                 format!(
@@ -259,6 +250,8 @@ impl<'de> Deserialize<'de> for Statuses {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;

@@ -36,6 +36,7 @@ struct By {
     actor: String,
     peer: Option<IpAddr>,
     token: Option<String>,
+    registry: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -88,12 +89,12 @@ impl Entry {
 }
 
 impl By {
-    /// `deploy@10.0.0.9`, `10.0.0.9`, or `callboard`.
+    /// `deploy@10.0.0.9`, `10.0.0.9`, `http://10.0.0.1:8500`, or `callboard`.
     fn name(&self) -> String {
         match (&self.token, &self.peer) {
             (Some(token), Some(peer)) => format!("{token}@{peer}"),
             (None, Some(peer)) => peer.to_string(),
-            (_, None) => self.actor.clone(),
+            (_, None) => self.registry.as_ref().unwrap_or(&self.actor).clone(),
         }
     }
 }

@@ -28,6 +28,8 @@ fn the_shipped_file_names_every_key_that_has_an_effect() {
         ("proxy: {", "}"),
         ("registry: {", "}"),
         ("registry: {lease: {", "}}"),
+        ("registry: {pull: {", "}}"),
+        ("registry: {pull: {from: http://a, token: {", "}}}"),
         ("defaults: {", "}"),
         ("defaults: {check: {", "}}"),
         ("defaults: {check: {http: {", "}}}"),
@@ -265,4 +267,41 @@ proptest! {
         let text = format!("defaults: {{drain: {}}}", crate::units::format_duration(drain));
         prop_assert_eq!(config(&text).policies.default.drain, drain);
     }
+}
+
+#[test]
+fn registries_to_mirror_are_a_url_a_list_or_a_mapping_that_says_how_to_reach_them() {
+    let pull = |text: &str| config(&format!("registry: {{pull: {text}}}")).registry.pull;
+    let from = |text: &str| -> Vec<_> {
+        let origins = pull(text).unwrap().from;
+        origins.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(config("").registry.pull, None);
+    assert_eq!(from("http://10.0.0.1:8500"), ["http://10.0.0.1:8500"]);
+    assert_eq!(
+        from("[http://a:1/, https://b]"),
+        ["http://a:1", "https://b"]
+    );
+    assert_eq!(from("{from: http://a:1}"), ["http://a:1"]);
+
+    let dir = tempfile::tempdir().unwrap();
+    let written = |name: &str, text: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let authority = rcgen::generate_simple_self_signed(["a".to_owned()]).unwrap();
+    let (ca, token) = (
+        written("ca.pem", &authority.cert.pem()),
+        written("token", "hush\n"),
+    );
+    let text = format!("{{from: https://a, token: {{file: {token}}}, ca: {ca}}}");
+    let settings = pull(&text).unwrap();
+    assert_eq!(settings.ca, [authority.cert.der().clone()]);
+    assert_eq!(settings.token, Some("hush".parse().unwrap()));
+    assert!(!format!("{settings:?}").contains("hush"));
+    assert_eq!(
+        config("").restart_needed(&config(&format!("registry: {{pull: {text}}}"))),
+        ["registry.pull"]
+    );
 }

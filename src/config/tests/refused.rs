@@ -359,3 +359,71 @@ fn long_values_are_told_of_in_short() {
         assert!(errors(&text).len() < 500, "{}", errors(&text));
     }
 }
+
+#[test]
+fn registries_that_cannot_be_mirrored_are_told_without_their_secrets() {
+    let errors = errors_of([
+        "registry: {pull: []}",
+        "registry: {pull: {}}",
+        "registry: {pull: {token: {env: HOME}}}",
+        "registry: {pull: [10.0.0.1:8500, \"http://me:hush@a\", ftp://a, http://a/api]}",
+        "registry: {pull: \"http://hush@a\"}",
+        "registry: {pull: {from: {url: a}}}",
+        "registry: {pull: [http://a, http://a/]}",
+        "registry: {pull: {from: http://a, token: hush}}",
+        "registry: {pull: {from: http://a, token: [hush]}}",
+        "registry: {pull: {from: http://a, token: {}}}",
+        "registry: {pull: {from: http://a, token: {env: A, file: b}}}",
+        "registry: {pull: {from: http://a, token: {env: CALLBOARD_NOT_SET}}}",
+        "registry: {pull: {from: http://a, token: {env: A=B}}}",
+        "registry: {pull: {from: http://a, token: {file: no/such}}}",
+        "registry: {pull: {from: https://a, ca: no/such}}",
+        "registry: {pull: {from: https://a, ca: Cargo.toml}}",
+    ]);
+    assert!(!errors.contains("hush"), "{errors}");
+    insta::assert_snapshot!(errors, @r#"
+    f:1:18: registry.pull: names no registry (expected a URL such as http://10.0.0.1:8500)
+    f:1:18: registry.pull: names no registry (expected a URL such as http://10.0.0.1:8500)
+    f:1:18: registry.pull: names no registry (expected a URL such as http://10.0.0.1:8500)
+    f:1:19: registry.pull[0]: is not a URL (expected a URL such as http://10.0.0.1:8500)
+    f:1:34: registry.pull[1]: holds a user name or a password, which belongs in a token (expected a URL such as http://10.0.0.1:8500)
+    f:1:54: registry.pull[2]: is neither http:// nor https:// (expected a URL such as http://10.0.0.1:8500)
+    f:1:63: registry.pull[3]: has something behind its host and port (expected a URL such as http://10.0.0.1:8500)
+    f:1:18: registry.pull: holds a user name or a password, which belongs in a token (expected a URL such as http://10.0.0.1:8500)
+    f:1:25: registry.pull.from: a mapping cannot stand here (expected a URL such as http://10.0.0.1:8500)
+    f:1:18: registry.pull: http://a is named a second time (expected once)
+    f:1:42: registry.pull.token: a token is not written into this file (expected {env: NAME} or {file: PATH})
+    f:1:42: registry.pull.token: a list cannot stand here (expected {env: NAME} or {file: PATH})
+    f:1:42: registry.pull.token: names no place, or two (expected {env: NAME} or {file: PATH})
+    f:1:42: registry.pull.token: names no place, or two (expected {env: NAME} or {file: PATH})
+    f:1:48: registry.pull.token.env: this variable is not set, or not text (expected a token of visible ASCII characters)
+    f:1:48: registry.pull.token.env: is no such name (expected the name of an environment variable)
+    f:1:49: registry.pull.token.file: no/such cannot be read: No such file or directory (os error 2) (expected a token of visible ASCII characters)
+    f:1:40: registry.pull.ca: no/such cannot be read: No such file or directory (os error 2) (expected certificates in PEM)
+    f:1:40: registry.pull.ca: Cargo.toml holds no certificate (expected certificates in PEM)
+    "#);
+}
+
+#[test]
+fn a_token_on_an_open_way_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "hush").unwrap();
+    let pull = |from: &str| {
+        let file = file.display();
+        warnings(&format!(
+            "registry: {{pull: {{from: {from}, token: {{file: {file}}}}}}}"
+        ))
+    };
+    let exposed = pull("[http://localhost:1, http://10.0.0.1:8500]");
+    assert!(
+        exposed.ends_with(
+            "registry.pull.token: is sent to http://10.0.0.1:8500 for all on the way to read \
+             (expected https://)\n"
+        ),
+        "{exposed}"
+    );
+    for quiet in ["http://127.0.0.1:1", "\"http://[::1]:1\"", "https://a"] {
+        assert_eq!(pull(quiet), "", "{quiet}");
+    }
+}

@@ -7,7 +7,7 @@ use crate::names::{InstanceId, ServiceName};
 use crate::registry::command::{Command, Refusal};
 use crate::registry::event::{Actor, Change};
 use crate::registry::rules::within_limits;
-use crate::registry::snapshot::{Member, Snapshot};
+use crate::registry::snapshot::{Fitness, Member, Snapshot};
 
 use super::Context;
 use super::why::differences;
@@ -24,6 +24,12 @@ pub(super) enum Decision {
 pub(super) enum Step {
     /// It is there, as described.
     Register(Arc<Instance>),
+    /// It is there, as another registry shows it.
+    Mirror {
+        instance: Arc<Instance>,
+        draining: bool,
+        fitness: Fitness,
+    },
     /// It is described otherwise.
     Patch(Arc<Instance>),
     /// It drains, or no longer does.
@@ -39,7 +45,7 @@ impl Step {
     /// What the event says about it.
     pub(super) fn change(&self) -> Change {
         match self {
-            Self::Register(_) => Change::Registered,
+            Self::Register(_) | Self::Mirror { .. } => Change::Registered,
             Self::Patch(_) => Change::Patched,
             Self::Drain(true) => Change::Drained,
             Self::Drain(false) => Change::Undrained,
@@ -94,6 +100,26 @@ pub(super) fn decide(
                 }
             }
             Step::Register(Arc::new(sharing_name(instance, snapshot)))
+        }
+        Command::Mirror {
+            instance,
+            draining,
+            fitness,
+        } => {
+            rules.admit(instance)?;
+            match member {
+                Some(member) if *member.instance == **instance => {
+                    if member.draining == *draining {
+                        return Ok(Decision::Already(member.clone()));
+                    }
+                    Step::Drain(*draining)
+                }
+                _ => Step::Mirror {
+                    instance: Arc::clone(instance),
+                    draining: *draining,
+                    fitness: *fitness,
+                },
+            }
         }
         Command::Patch {
             patch, if_match, ..

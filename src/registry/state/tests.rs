@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::registry::command::Patch;
 use crate::registry::fixtures::{TTL, instance, recovered, rules};
+use crate::registry::snapshot::Fitness;
 
 /// A state, and a clock to move by hand.
 struct Scene {
@@ -378,4 +379,43 @@ fn an_event_says_whom_a_member_now_belongs_to() {
     let (_, event) = scene.state.apply(&again, context).unwrap();
     let why = event.unwrap().why;
     assert_eq!(why.as_deref(), Some("now belongs to token \"deploy\""));
+}
+
+#[test]
+fn mirroring_makes_a_member_as_it_is_shown_elsewhere_in_one_step() {
+    let mut scene = Scene::new();
+    let mirror = |instance: Instance, draining| Command::Mirror {
+        instance: Arc::new(instance),
+        draining,
+        fitness: Fitness::Fit,
+    };
+    let life = |generation| Instance {
+        generation,
+        ..instance("web", "a")
+    };
+    let first = scene.apply(&mirror(life(Some(9)), true)).unwrap();
+    assert!(first.created && first.member.draining);
+    assert_eq!(first.member.recalled, Some(Fitness::Fit));
+
+    scene.wait(TTL / 2);
+    let again = scene.apply(&mirror(life(Some(9)), true)).unwrap();
+    assert_eq!(again.revision, first.revision);
+    assert_eq!(deadline(&again), scene.now + TTL);
+
+    let undrained = scene.apply(&mirror(life(Some(9)), false)).unwrap();
+    assert!(!undrained.member.draining);
+    let earlier = scene.apply(&mirror(life(Some(3)), false)).unwrap();
+    assert_eq!(earlier.member.instance.generation, Some(3));
+    let changes: Vec<_> = scene.events.iter().map(|event| event.change).collect();
+    let expected = [Change::Registered, Change::Undrained, Change::Registered];
+    assert_eq!(changes, expected);
+
+    let heavy = Instance {
+        weight: 70_000,
+        ..instance("web", "a")
+    };
+    assert!(matches!(
+        scene.apply(&mirror(heavy, false)),
+        Err(Refusal::Invalid { .. })
+    ));
 }

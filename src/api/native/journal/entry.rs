@@ -36,7 +36,7 @@ pub(in crate::api::native) struct Entry<'a> {
 /// without asking who it was first.
 #[derive(Debug, Serialize, ToSchema)]
 struct By<'a> {
-    /// `client`, or `callboard` itself.
+    /// `client`, the `registry` that is mirrored, or `callboard` itself.
     actor: &'static str,
     /// Where the client called from.
     #[schema(value_type = Option<Address>, required)]
@@ -44,6 +44,9 @@ struct By<'a> {
     /// The name of the token it showed.
     #[schema(required)]
     token: Option<&'a str>,
+    /// Where the registry is that is mirrored.
+    #[schema(required)]
+    registry: Option<&'a str>,
 }
 
 impl<'a> Entry<'a> {
@@ -70,11 +73,19 @@ impl<'a> By<'a> {
                 actor: "client",
                 peer: Some(*address),
                 token: token.as_deref(),
+                registry: None,
+            },
+            Actor::Registry(from) => Self {
+                actor: "registry",
+                peer: None,
+                token: None,
+                registry: Some(from),
             },
             Actor::Callboard => Self {
                 actor: "callboard",
                 peer: None,
                 token: None,
+                registry: None,
             },
         }
     }
@@ -118,7 +129,7 @@ pub(super) mod tests {
             "change": "drained",
             "service": "web",
             "id": "web-1",
-            "by": {"actor": "client", "peer": "10.0.0.9", "token": "deploy"},
+            "by": {"actor": "client", "peer": "10.0.0.9", "token": "deploy", "registry": null},
             "why": "because",
             "instance": {
                 "address": "10.0.0.5", "port": 8080, "scheme": "http", "weight": 1, "zone": null,

@@ -1,0 +1,143 @@
+//! `GET /metrics`: figures for a monitoring system, in the
+//! [OpenMetrics text format](https://prometheus.io/docs/specs/om/open_metrics_spec/).
+//!
+//! All of them are read off what there is when somebody asks, so that nothing is counted twice and
+//! nothing costs anything in between.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::pull::status::Report;
+use crate::registry::snapshot::Snapshot;
+
+use super::Sources;
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Figures for a monitoring system
+///
+/// In the OpenMetrics text format.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "callboard",
+    responses((status = 200, description = "All of them", body = String,
+        content_type = "application/openmetrics-text"))
+)]
+pub(super) async fn metrics(State(sources): State<Sources>) -> Response {
+    let snapshot = sources.registry.snapshot();
+    let report = sources.pull.map(|pull| pull.report(Instant::now()));
+    match page(Figures::new(&snapshot, report.as_ref())) {
+        Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
+        Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn page(figures: Figures) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("callboard");
+    registry.register_collector(Box::new(figures));
+    let mut page = String::new();
+    encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+/// All figures at one moment.
+#[derive(Debug)]
+struct Figures {
+    revision: u64,
+    services: u64,
+    instances: u64,
+    pull: Option<Pull>,
+}
+
+#[derive(Debug)]
+struct Pull {
+    connected: bool,
+    stale: Duration,
+}
+
+impl Figures {
+    fn new(snapshot: &Snapshot, report: Option<&Report>) -> Self {
+        let services = snapshot.services.values();
+        let sizes: Vec<_> = services.map(|members| members.instances.len()).collect();
+        Self {
+            revision: snapshot.revision.0,
+            services: sizes.iter().filter(|&&size| size > 0).count() as u64,
+            instances: sizes.iter().sum::<usize>() as u64,
+            pull: report.map(|report| Pull {
+                connected: report.connected,
+                stale: report.stale_for.unwrap_or_default(),
+            }),
+        }
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut count = |name: &str, help: &str, count: u64| {
+            let gauge = ConstGauge::new(count);
+            let kind = gauge.metric_type();
+            gauge.encode(encoder.encode_descriptor(name, help, None, kind)?)
+        };
+        let revision = "The index of the last change to the membership";
+        count("registry_revision", revision, self.revision)?;
+        let services = "Services that have an instance";
+        count("registry_services", services, self.services)?;
+        let instances = "Instances that are registered";
+        count("registry_instances", instances, self.instances)?;
+        let Some(pull) = &self.pull else {
+            return Ok(());
+        };
+        let connected = "Whether the changes of the followed registry arrive (1) or not (0)";
+        count("pull_connected", connected, u64::from(pull.connected))?;
+        let help = "How long nothing was heard of the followed registry; 0 while connected";
+        let stale = ConstGauge::new(pull.stale.as_secs_f64());
+        let (unit, kind) = (Unit::Seconds, stale.metric_type());
+        stale.encode(encoder.encode_descriptor("pull_stale", help, Some(&unit), kind)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_says_how_much_there_is_and_how_following_goes() {
+        let figures = |pull| Figures {
+            revision: 1_795_360_215_363,
+            services: 2,
+            instances: 5,
+            pull,
+        };
+        insta::assert_snapshot!(page(figures(None)).unwrap(), @r"
+        # HELP callboard_registry_revision The index of the last change to the membership
+        # TYPE callboard_registry_revision gauge
+        callboard_registry_revision 1795360215363
+        # HELP callboard_registry_services Services that have an instance
+        # TYPE callboard_registry_services gauge
+        callboard_registry_services 2
+        # HELP callboard_registry_instances Instances that are registered
+        # TYPE callboard_registry_instances gauge
+        callboard_registry_instances 5
+        # EOF
+        ");
+        let page = page(figures(Some(Pull {
+            connected: false,
+            stale: Duration::from_millis(12_300),
+        })));
+        let page = page.unwrap();
+        assert!(page.contains("\ncallboard_pull_connected 0\n"), "{page}");
+        assert!(
+            page.contains("\ncallboard_pull_stale_seconds 12.3\n"),
+            "{page}"
+        );
+    }
+}
