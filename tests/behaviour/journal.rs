@@ -79,7 +79,8 @@ async fn every_change_is_there_with_who_and_why_the_newest_first() {
     ];
     assert_eq!(all(&entries, "why"), whys);
     for entry in &entries {
-        let client = json!({"actor": "client", "peer": "127.0.0.1", "token": null});
+        let client =
+            json!({"actor": "client", "peer": "127.0.0.1", "token": null, "registry": null});
         assert_eq!(entry["by"], client);
         assert_eq!(
             (&entry["service"], &entry["id"]),
@@ -107,7 +108,7 @@ async fn an_expiry_is_callboards_own_doing() {
     })
     .await;
     assert_eq!(entries[0]["change"], "expired");
-    let callboard = json!({"actor": "callboard", "peer": null, "token": null});
+    let callboard = json!({"actor": "callboard", "peer": null, "token": null, "registry": null});
     assert_eq!(entries[0]["by"], callboard);
     assert!(!entries[0]["why"].as_str().unwrap().is_empty());
     assert_eq!(entries[0]["instance"]["lease"], json!({"ttl": "50ms"}));

@@ -24,6 +24,8 @@ mod native_leaving;
 mod native_listing;
 mod native_registering;
 mod native_watching;
+mod pulling;
+mod pulling_strangers;
 mod reloading;
 mod retrying;
 mod routing;
