@@ -9,10 +9,13 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use callboard::api::Api;
+use callboard::api::access::Access;
+use callboard::api::guard::{Guard, Rates};
 use callboard::cluster::policy::Policy;
 use callboard::instance::Instance;
 use callboard::registry::Registry;
@@ -24,6 +27,7 @@ use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::runtime::Runtime;
+use utoipa_axum::router::OpenApiRouter;
 
 /// Longer than a reader pauses between two steps.
 const REST: Duration = Duration::from_millis(30);
@@ -48,12 +52,15 @@ fn world(members: usize, readers: usize) -> World {
         registry: registry.clone(),
         clusters,
         closing,
+        mirrored_from: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let service = TowerToHyperService::new(api.router());
+    let guard = Guard::new(Access::default(), Rates::default());
+    let router = api.control_plane(OpenApiRouter::new(), Arc::new(guard));
+    let service = TowerToHyperService::new(router);
     let readers = runtime.block_on(async {
         let mut opened = Vec::with_capacity(readers);
         for _ in 0..readers {

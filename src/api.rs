@@ -1,13 +1,17 @@
 //! The control plane's HTTP edges: parse, command, rebuild the answer from our own types.
 //!
+//! Every call passes the [`guard`] first, which finds out who is calling and refuses whatever is not
+//! let through by name.
+//!
 //! Everything a client sends is parsed into domain types before it reaches the registry, and every
 //! reply is built from domain types, so that nothing one client sends reaches another unparsed.
 //! Whatever a request looks like, the answer is either what was asked for or a
 //! [`Problem`] that says why not.
 
+pub mod access;
 pub mod body;
 pub mod caller;
-mod guard;
+pub mod guard;
 pub mod native;
 pub mod openapi;
 pub mod problem;
@@ -25,6 +29,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::cluster::clusters::Clusters;
 use crate::registry::Registry;
+use guard::Guard;
 use openapi::Document;
 use problem::{Kind, Problem};
 
@@ -42,17 +47,11 @@ pub struct Api {
 }
 
 impl Api {
-    /// All routes below `/api/v1`, with the control plane's limits and its 404 and 405 answers.
+    /// The whole control plane: the routes below `/api/v1` and those `beside` them, all behind
+    /// `guard` and with the same 404 and 405 answers.
     ///
-    /// Serve it with connect info of [`SocketAddr`](std::net::SocketAddr), which tells handlers who
-    /// is calling.
-    pub fn router(self) -> Router {
-        self.control_plane(OpenApiRouter::new())
-    }
-
-    /// The whole control plane: these routes and those `beside` them, under the same guard, with
-    /// the same 404 and 405 answers and in the same description.
-    pub fn control_plane(self, beside: OpenApiRouter) -> Router {
+    /// Serve it with connect info of [`SocketAddr`](std::net::SocketAddr), which tells who is calling.
+    pub fn control_plane(self, beside: OpenApiRouter, guard: Arc<Guard>) -> Router {
         let mirrored_from = self.mirrored_from.clone();
         let (router, description) = OpenApiRouter::with_openapi(openapi::outline())
             .route("/", get(welcome))
@@ -68,7 +67,7 @@ impl Api {
                 mirrored_from,
                 read_only::no_changes,
             ))
-            .layer(middleware::from_fn(guard::same_origin))
+            .layer(middleware::from_fn_with_state(guard, guard::admit))
     }
 
     /// Ends when the process is leaving.

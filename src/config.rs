@@ -11,6 +11,7 @@
 //!
 //! Architecture invariant: the rest of the program knows no YAML, and no text makes reading panic.
 
+mod access;
 mod diagnostic;
 mod document;
 mod planes;
@@ -26,6 +27,7 @@ mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod variants;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,11 +37,14 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 pub use diagnostic::Diagnostic;
+pub use tls::Tls;
 
+use crate::api::access::Access;
+use crate::api::guard::Rates;
 use crate::cluster::policy::{Admission, Policies};
 use crate::proxy::forwarded::TrustedProxies;
 use crate::pull;
-use crate::registry::Rules;
+use crate::registry::{Limits, Rules};
 use crate::route::{DefaultRoutes, Routing};
 
 /// A valid configuration. The default is what an empty file says.
@@ -68,7 +73,8 @@ pub struct Proxy {
     pub shutdown_grace: Duration,
 }
 
-/// The control plane's settings. Only `rules` can change without a restart.
+/// The control plane's settings. All but `listen`, and whether there is `tls`, can change without a
+/// restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ControlPlane {
     /// The address services sign in at.
@@ -77,6 +83,14 @@ pub struct ControlPlane {
     pub rules: Rules,
     /// The registries to mirror instead of keeping registrations here.
     pub pull: Option<pull::Settings>,
+    /// Who may call.
+    pub access: Access,
+    /// How often.
+    pub rates: Rates,
+    /// How many connections are open at a time; more have to wait.
+    pub connections: usize,
+    /// The certificate and key; `None` is plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 /// A configuration that was read: what it says, and what the operator should know of it.
@@ -108,8 +122,14 @@ impl Default for ControlPlane {
                 min_ttl: Duration::from_secs(1),
                 max_ttl: Duration::from_secs(60 * 60),
                 allow: vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())],
+                own: Vec::new(),
+                limits: Limits::default(),
             },
             pull: None,
+            access: Access::default(),
+            rates: Rates::default(),
+            connections: 16_384,
+            tls: None,
         }
     }
 }
@@ -179,6 +199,10 @@ impl Config {
                 self.registry.listen != new.registry.listen,
             ),
             ("registry.pull", self.registry.pull != new.registry.pull),
+            (
+                "registry.tls",
+                self.registry.tls.is_some() != new.registry.tls.is_some(),
+            ),
         ];
         changed
             .into_iter()

@@ -7,6 +7,7 @@
 //! Architecture invariant: nothing in here knows of probes, requests or sockets, and no function
 //! below [`Registry`] and its writer reads a clock.
 
+mod addresses;
 pub mod command;
 pub mod event;
 pub mod expiry;
@@ -14,6 +15,7 @@ pub mod expiry;
 mod fixtures;
 pub mod journal;
 pub mod lease;
+mod limits;
 mod pulse;
 mod recent;
 mod rules;
@@ -43,6 +45,7 @@ use suspects::Testimony;
 use watch::Published;
 use writer::{Request, Submission, Writer};
 
+pub use limits::Limits;
 pub use rules::Rules;
 
 /// Told of every published snapshot, in order, before the change is acknowledged.

@@ -7,9 +7,12 @@
 
 mod control_plane;
 mod data_plane;
+mod entrance;
+mod own;
 mod patience;
 mod reload;
 mod shutdown;
+mod slots;
 mod sockets;
 
 use std::net::SocketAddr;
@@ -35,12 +38,13 @@ use crate::names::{InstanceId, ServiceName};
 use crate::proxy::gate::Gate;
 use crate::proxy::{DataPlane, Settings};
 use crate::pull::Puller;
-use crate::registry::Registry;
 use crate::registry::snapshot::Fitness;
 use crate::registry::store::memory::MemoryStore;
 use crate::registry::suspects::Testimony;
+use crate::registry::{Registry, Rules};
 use crate::route::table::Routes;
 
+use entrance::Entrance;
 use reload::Reloader;
 
 /// How many probes run at once.
@@ -80,13 +84,11 @@ pub enum StartError {
 /// When it could not start.
 pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
     let sockets = sockets::bind(&config)?;
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => info!("up to {limit} open files"),
-        Err(error) => warn!("the limit of open files stays as it is: {error}"),
-    }
+    let listeners = sockets.addresses();
+    let entrance = Arc::new(Entrance::new(&config.registry, open_files()));
 
     let (prober, probes) = Prober::new(PROBE_CONCURRENCY);
-    let (clusters, registry) = membership(&config, prober)?;
+    let (clusters, registry) = membership(&config, &listeners, prober)?;
     let settings = Arc::new(ArcSwap::from_pointee(request_settings(&config)));
     let gate = Arc::new(Gate::default());
     let (phases, phase) = shutdown::phases();
@@ -110,6 +112,8 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
         source,
         clusters,
         registry,
+        entrance: Arc::clone(&entrance),
+        listeners,
         settings,
     };
 
@@ -120,7 +124,8 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
         "registry",
         control_plane::serve(
             sockets.registry,
-            api.control_plane(operators),
+            api.control_plane(operators, Arc::clone(&entrance.guard)),
+            entrance,
             phase.control_closing,
         ),
     ));
@@ -145,14 +150,40 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
     Ok(())
 }
 
+/// How many files the process may have open, raised as far as the system allows.
+fn open_files() -> u64 {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => {
+            info!("up to {limit} open files");
+            limit
+        }
+        Err(error) => {
+            warn!("the limit of open files stays as it is: {error}");
+            u64::MAX
+        }
+    }
+}
+
+/// What registrations must keep to in a process with these listeners.
+fn rules(config: &Config, listeners: &[SocketAddr]) -> Rules {
+    Rules {
+        own: own::reached_at(listeners),
+        ..config.registry.rules.clone()
+    }
+}
+
 /// The registry and the clusters that follow it.
-fn membership(config: &Config, prober: Prober) -> Result<(Clusters, Registry), StartError> {
+fn membership(
+    config: &Config,
+    listeners: &[SocketAddr],
+    prober: Prober,
+) -> Result<(Clusters, Registry), StartError> {
     // Each tells the other of changes, so one of them must be told of the other afterwards.
     let told = Told::default();
     let clusters = Clusters::new(config.policies.clone(), prober, told.clone());
     let registry = Registry::start(
         Box::new(MemoryStore::since(SystemTime::now())),
-        config.registry.rules.clone(),
+        rules(config, listeners),
         Arc::new(clusters.clone()),
     )?;
     told.0.get_or_init(|| registry.clone());

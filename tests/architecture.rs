@@ -40,7 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "config",
         &[
             "names", "units", "instance", "registry", "pull", "balance", "cluster", "route",
-            "proxy",
+            "proxy", "api",
         ],
     ),
     (

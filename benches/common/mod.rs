@@ -18,7 +18,7 @@ use callboard::registry::command::Command;
 use callboard::registry::event::Actor;
 use callboard::registry::snapshot::Snapshot;
 use callboard::registry::store::memory::MemoryStore;
-use callboard::registry::{Observer, Registry, Rules};
+use callboard::registry::{Limits, Observer, Registry, Rules};
 
 /// How many instances clients register with one call at most.
 const BATCH: usize = 500;
@@ -41,6 +41,8 @@ pub(crate) fn rules() -> Rules {
             "0.0.0.0/0".parse().expect("a network"),
             "::/0".parse().expect("a network"),
         ],
+        own: Vec::new(),
+        limits: Limits::default(),
     }
 }
 

@@ -30,7 +30,12 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[utoipa::path(
     get, path = "/metrics", operation_id = "metrics", tag = "callboard",
     responses((status = 200, description = "All of them", body = String,
-        content_type = "application/openmetrics-text"))
+        content_type = "application/openmetrics-text"),
+        (status = 401, description = "It needs a token", content_type = "application/problem+json"),
+        (status = 403, description = "The token may not read",
+            content_type = "application/problem+json"),
+        (status = 429, description = "Too many calls", content_type = "application/problem+json"),
+    )
 )]
 pub(super) async fn metrics(State(sources): State<Sources>) -> Response {
     let snapshot = sources.registry.snapshot();

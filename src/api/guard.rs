@@ -1,121 +1,141 @@
-//! Keeps web pages from changing the registry through the browser of somebody who can reach it.
+//! What every call must pass, before a byte of its body is read: how often its peer calls, which
+//! page sent it, who it comes from, how often that one calls, and whether it may do such a thing.
 //!
-//! The control plane listens on loopback by default, and every page open in a browser on the same
-//! machine can send requests there. Two ways of doing so matter for calls that change something:
+//! Everything is refused that is not let through. A path asks for no token only if it is among
+//! `OPEN`; every GET needs the scope `read`; any other call needs a scope that writes, and which
+//! service it may write to is asked by [`Caller::on`](super::caller::Caller::on), without which no
+//! handler gets the actor that a change needs. A route that is added later is closed by itself.
 //!
-//! - *Cross-site requests.* A browser says which origin sent a request that is not a plain GET
-//!   ([Fetch, `Origin`](https://fetch.spec.whatwg.org/#origin-header)). One that is not the host the
-//!   request is addressed to is refused, `null` included.
-//! - *DNS rebinding.* A page of `evil.example` may have its name point to 127.0.0.1 a moment later;
-//!   then origin and host agree. On a connection from the machine itself a browser must therefore
-//!   address callboard by a name that no outsider can publish: an IP address, `localhost`, or a name
-//!   without a dot.
-//!
-//! Programs send no `Origin` and are not affected. This is also where whatever else every call must
-//! pass belongs.
+//! A peer's rate comes first, so that guessing tokens is subject to it, and costs no hashing beyond
+//! it.
 
-use std::net::IpAddr;
+mod origin;
+mod throttle;
 
-use axum::extract::Request;
-use axum::http::{HeaderMap, Method, header, uri::Authority};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt;
+use tokio::sync::watch;
 
-use super::caller::Caller;
+use super::access::Access;
+use super::caller::{self, Caller};
 use super::problem::{Kind, Problem};
+use throttle::Throttle;
 
-/// Passes a request on unless a page of another origin sent it.
-pub(super) async fn same_origin(request: Request, next: Next) -> Response {
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
-    let uri_host = request.uri().authority().map(Authority::as_str);
-    let caller = Caller::of(request.extensions());
-    match judge(request.headers(), uri_host, caller.address) {
-        Err(problem) if !reads => problem.into_response(),
-        _ => next.run(request).await,
-    }
+pub use throttle::{Rate, Rates};
+
+/// What may be read without a token.
+const OPEN: &[&str] = &["/", "/healthz", "/readyz", "/api/v1/openapi.json"];
+/// What may be asked as often as one likes: whoever asks restarts a callboard that does not answer.
+const UNMETERED: &[&str] = &["/healthz", "/readyz"];
+
+/// The door to the control plane. Who and how much it lets in can change at any time.
+#[derive(Debug, Default)]
+pub struct Guard {
+    access: watch::Sender<Access>,
+    throttle: ArcSwap<Throttle>,
 }
 
-fn judge(headers: &HeaderMap, uri_host: Option<&str>, caller: IpAddr) -> Result<(), Problem> {
-    let Some(origin) = headers.get(header::ORIGIN) else {
-        return Ok(());
-    };
-    let host = uri_host.or_else(|| headers.get(header::HOST)?.to_str().ok());
-    let refused = |what: &str| {
-        let detail = format!(
-            "origin {:?} {what} {:?} (expected no Origin header, or one that equals the Host)",
-            String::from_utf8_lossy(origin.as_bytes()),
-            host.unwrap_or_default(),
-        );
-        Err(Problem::new(Kind::CrossOrigin, detail))
-    };
-    let origin = origin.to_str().ok();
-    let origin = origin.and_then(|origin| Some(origin.split_once("://")?.1));
-    match (origin, host) {
-        (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host) => {
-            if caller.is_loopback() && !is_private_name(host) {
-                return refused("is a public name for this machine's own");
-            }
-            Ok(())
-        }
-        _ => refused("is not"),
-    }
-}
-
-/// Whether no public DNS record can stand for `authority`, a host with an optional port.
-fn is_private_name(authority: &str) -> bool {
-    let Ok(authority) = authority.parse::<Authority>() else {
-        return false;
-    };
-    let host = authority.host();
-    let unbracketed = host.trim_start_matches('[').trim_end_matches(']');
-    unbracketed.parse::<IpAddr>().is_ok()
-        || !host.contains('.')
-        || host.to_ascii_lowercase().ends_with(".localhost")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_pages_of_our_own_origin_pass() {
-        let cases = [
-            (None, "127.0.0.1:8500", true),
-            (Some("http://127.0.0.1:8500"), "127.0.0.1:8500", true),
-            (Some("http://[::1]:8500"), "[::1]:8500", true),
-            (Some("http://LOCALHOST:8500"), "localhost:8500", true),
-            (
-                Some("http://board.localhost:8500"),
-                "board.localhost:8500",
-                true,
-            ),
-            (Some("http://callboard:8500"), "callboard:8500", true),
-            (Some("http://127.0.0.1:3000"), "127.0.0.1:8500", false),
-            (Some("https://evil.example"), "127.0.0.1:8500", false),
-            (Some("http://evil.example:8500"), "evil.example:8500", false),
-            (Some("null"), "127.0.0.1:8500", false),
-            (Some(""), "127.0.0.1:8500", false),
-        ];
-        for (origin, host, passes) in cases {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, host.parse().unwrap());
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, origin.parse().unwrap());
-            }
-            let loopback = "127.0.0.1".parse().unwrap();
-            assert_eq!(
-                judge(&headers, None, loopback).is_ok(),
-                passes,
-                "{origin:?} to {host}"
-            );
+impl Guard {
+    /// One that lets these in, this often.
+    pub fn new(access: Access, rates: Rates) -> Self {
+        Self {
+            access: watch::Sender::new(access),
+            throttle: ArcSwap::from_pointee(Throttle::new(rates)),
         }
     }
 
-    #[test]
-    fn a_public_name_is_fine_for_callers_from_elsewhere() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, "board.example.com".parse().unwrap());
-        headers.insert(header::ORIGIN, "https://board.example.com".parse().unwrap());
-        assert!(judge(&headers, None, "10.0.0.5".parse().unwrap()).is_ok());
+    /// Lets these in from now on, this often.
+    pub fn configure(&self, access: Access, rates: Rates) {
+        self.access.send_replace(access);
+        // A new throttle has forgotten who called how often.
+        if self.throttle.load().rates() != rates {
+            self.throttle.store(Arc::new(Throttle::new(rates)));
+        }
     }
+
+    /// Who is calling, if the call may go on; `None` for calls that anybody may make.
+    fn judge(&self, request: &Request) -> Result<Option<Caller>, Problem> {
+        let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let path = request.uri().path();
+        let peer = caller::peer(request.extensions());
+        let throttle = self.throttle.load();
+        if !UNMETERED.contains(&path) {
+            throttle.admit_peer(peer)?;
+        }
+        if !reads {
+            origin::same_origin(request, peer)?;
+        }
+        if reads && OPEN.contains(&path) {
+            return Ok(None);
+        }
+        let token = self.access.borrow().identify(request.headers())?;
+        if let Some(token) = &token {
+            throttle.admit_token(token.name())?;
+        }
+        let caller = Caller::new(peer, token);
+        if reads {
+            caller.may_read()?;
+        } else {
+            caller.may_write()?;
+        }
+        Ok(Some(caller))
+    }
+
+    /// Ends when `caller` would not be let in any more as it was.
+    async fn revoked(&self, caller: &Caller) {
+        let mut access = self.access.subscribe();
+        // The sender is right here, so there is always another change to wait for.
+        let _ = (access.wait_for(|access| !access.still_knows(caller.token()))).await;
+    }
+}
+
+/// Passes a request on if it may go on, and tells its handler who is calling.
+pub(super) async fn admit(
+    State(guard): State<Arc<Guard>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match guard.judge(&request) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(caller)) => {
+            let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+            request.extensions_mut().insert(caller.clone());
+            if reads {
+                while_let_in(guard, caller, next.run(request)).await
+            } else {
+                next.run(request).await
+            }
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Cuts a long poll or a stream off when a reload takes away the right to it.
+async fn while_let_in(
+    guard: Arc<Guard>,
+    caller: Caller,
+    answer: impl Future<Output = Response>,
+) -> Response {
+    let response = tokio::select! {
+        response = answer => response,
+        () = guard.revoked(&caller) => {
+            let detail = "the token was withdrawn meanwhile (expected one that registry.auth names)";
+            return Problem::new(Kind::InvalidToken, detail).into_response();
+        }
+    };
+    let streams = response.headers().get(header::CONTENT_TYPE);
+    if streams.is_none_or(|kind| kind != "text/event-stream") {
+        return response;
+    }
+    response.map(|body| {
+        let revoked = Box::pin(async move { guard.revoked(&caller).await });
+        Body::from_stream(body.into_data_stream().take_until(revoked))
+    })
 }

@@ -28,6 +28,8 @@ pub struct Problem {
     /// What is wrong field by field, if that is the problem.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    #[serde(skip)]
+    retry_after: Option<u64>,
 }
 
 /// What is wrong with one field of a request.
@@ -49,12 +51,6 @@ pub enum Kind {
     BrokenBody,
     /// The body took too long to arrive.
     SlowBody,
-    /// The call needs a token that it does not carry.
-    Unauthorized,
-    /// The token does not allow the call.
-    InsufficientScope,
-    /// The caller calls more often than it may.
-    RateLimited,
     /// A web page of another origin made a browser send the request.
     CrossOrigin,
     /// There is nothing at this path.
@@ -79,8 +75,18 @@ pub enum Kind {
     TooLarge,
     /// Fields of the request have the wrong type or break a limit.
     InvalidFields,
+    /// The call shows no token.
+    Unauthenticated,
+    /// The token it shows is malformed or not known.
+    InvalidToken,
+    /// The token's scopes do not reach that far.
+    InsufficientScope,
     /// The instance was registered with another token.
     NotOwner,
+    /// The caller calls too often.
+    RateLimited,
+    /// There are as many instances or services as there may be.
+    LimitReached,
     /// The change cannot be made now; later it may.
     Unavailable,
     /// There is no room to store the change.
@@ -103,12 +109,9 @@ impl Kind {
         self.parts().2
     }
 
-    /// Whether the same call may well succeed a moment later.
+    /// Whether the same call may well succeed a moment later, so that the answer says when.
     pub fn passes(self) -> bool {
-        matches!(
-            self,
-            Self::RateLimited | Self::Unavailable | Self::StorageFull
-        )
+        self == Self::RateLimited || self.retry_after().is_some()
     }
 
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
@@ -128,21 +131,6 @@ impl Kind {
                 S::REQUEST_TIMEOUT,
                 "urn:callboard:problem:slow-body",
                 "The body took too long",
-            ),
-            Self::Unauthorized => (
-                S::UNAUTHORIZED,
-                "urn:callboard:problem:unauthorized",
-                "The call needs a token",
-            ),
-            Self::InsufficientScope => (
-                S::FORBIDDEN,
-                "urn:callboard:problem:insufficient-scope",
-                "The token does not allow this",
-            ),
-            Self::RateLimited => (
-                S::TOO_MANY_REQUESTS,
-                "urn:callboard:problem:rate-limited",
-                "There are too many calls",
             ),
             Self::CrossOrigin => (
                 S::FORBIDDEN,
@@ -209,6 +197,31 @@ impl Kind {
                 "urn:callboard:problem:unavailable",
                 "The registry cannot do this now",
             ),
+            Self::Unauthenticated => (
+                S::UNAUTHORIZED,
+                "urn:callboard:problem:unauthenticated",
+                "The call needs a token",
+            ),
+            Self::InvalidToken => (
+                S::UNAUTHORIZED,
+                "urn:callboard:problem:invalid-token",
+                "The token is not valid",
+            ),
+            Self::InsufficientScope => (
+                S::FORBIDDEN,
+                "urn:callboard:problem:insufficient-scope",
+                "The token is not good for this",
+            ),
+            Self::RateLimited => (
+                S::TOO_MANY_REQUESTS,
+                "urn:callboard:problem:rate-limited",
+                "Too many requests",
+            ),
+            Self::LimitReached => (
+                S::TOO_MANY_REQUESTS,
+                "urn:callboard:problem:limit-reached",
+                "There is no place for one more",
+            ),
             Self::NotOwner => (
                 S::FORBIDDEN,
                 "urn:callboard:problem:not-owner",
@@ -219,6 +232,29 @@ impl Kind {
                 "urn:callboard:problem:storage-full",
                 "The registry has no room left",
             ),
+        }
+    }
+}
+
+impl Kind {
+    /// What is asked of a caller that may not do this (RFC 6750, 3).
+    fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::Unauthenticated => Some(r#"Bearer realm="callboard""#),
+            Self::InvalidToken => Some(r#"Bearer realm="callboard", error="invalid_token""#),
+            Self::InsufficientScope => {
+                Some(r#"Bearer realm="callboard", error="insufficient_scope""#)
+            }
+            _ => None,
+        }
+    }
+
+    /// When to try again, in seconds, if nothing more precise is known.
+    fn retry_after(self) -> Option<u64> {
+        match self {
+            Self::Unavailable | Self::StorageFull => Some(1),
+            Self::LimitReached => Some(10),
+            _ => None,
         }
     }
 }
@@ -238,6 +274,15 @@ impl Problem {
             status: kind.status(),
             detail: detail.into(),
             errors: Vec::new(),
+            retry_after: kind.retry_after(),
+        }
+    }
+
+    /// The same, with when to try again, in seconds.
+    pub fn retry_after(self, seconds: u64) -> Self {
+        Self {
+            retry_after: Some(seconds),
+            ..self
         }
     }
 
@@ -270,8 +315,12 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if self.kind.passes() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.kind.challenge() {
+            let challenge = HeaderValue::from_static(challenge);
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }
@@ -285,6 +334,7 @@ impl From<Refusal> for Problem {
             Refusal::Stale { .. } => Kind::Stale,
             Refusal::NotDraining { .. } => Kind::DrainEnded,
             Refusal::NotOwner { .. } => Kind::NotOwner,
+            Refusal::Limit { .. } => Kind::LimitReached,
             Refusal::Unavailable(_) => Kind::Unavailable,
             Refusal::Full(_) => Kind::StorageFull,
             Refusal::Invalid { field, problem } => {
@@ -438,6 +488,13 @@ mod tests {
                     id: "1".into(),
                 },
                 409,
+            ),
+            (
+                Refusal::Limit {
+                    name: "services",
+                    value: 1,
+                },
+                429,
             ),
             (Refusal::Unavailable("disk full".into()), 503),
         ];

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 use serde_yaml::Value;
 
-use super::report::{Finding, Place};
+use super::report::{Finding, Place, is_secret};
 use super::scalar::quoted;
 
 /// How deep lists and mappings may nest; the deepest key that exists is at 6.
@@ -86,6 +86,7 @@ pub(super) fn parse(text: &str, findings: &mut Vec<Finding>) -> Option<Node> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
         findings,
+        around: Vec::new(),
     };
     reader.document().ok()
 }
@@ -93,6 +94,8 @@ pub(super) fn parse(text: &str, findings: &mut Vec<Finding>) -> Option<Node> {
 struct Reader<'text, 'findings> {
     parser: Parser<'text, StrInput<'text>>,
     findings: &'findings mut Vec<Finding>,
+    /// The keys of the mappings around what is read.
+    around: Vec<String>,
 }
 
 /// The text cannot be read on from here; a finding says why.
@@ -149,10 +152,8 @@ impl<'text> Reader<'text, '_> {
             _ => (Node::new(place, Content::Nothing, true), None),
         };
         if let Some(tag) = tag {
-            let text = format!(
-                "the tag {} is not supported (expected a value without a tag)",
-                quoted(&tag.to_string())
-            );
+            let tag = self.shown("a tag", || format!("the tag {}", quoted(&tag.to_string())));
+            let text = format!("{tag} is not supported (expected a value without a tag)");
             self.report(place, text);
             return Ok(None);
         }
@@ -187,7 +188,13 @@ impl<'text> Reader<'text, '_> {
             };
             let key = self.node(event, key_place, depth + 1)?;
             let (event, place) = self.next()?;
+            let name = key.as_ref().and_then(|node| match &node.content {
+                Content::Text(key) => Some(key.as_str()),
+                _ => None,
+            });
+            self.around.push(name.unwrap_or_default().to_owned());
             let value = self.node(event, place, depth + 1)?;
+            self.around.pop();
 
             let key = match key.map(|node| node.content) {
                 Some(Content::Text(key)) => key,
@@ -203,10 +210,9 @@ impl<'text> Reader<'text, '_> {
                 }
             };
             if let Some(first) = seen.get(&key) {
-                let text = format!(
-                    "{} is given a second time, first at {first} (expected once)",
-                    quoted(&key)
-                );
+                let key = self.shown("a key", || quoted(&key));
+                let text =
+                    format!("{key} is given a second time, first at {first} (expected once)");
                 self.report(key_place, text);
                 continue;
             }
@@ -231,6 +237,15 @@ impl<'text> Reader<'text, '_> {
                 self.broken(Place::from(*error.marker()), text)
             }
             None => Err(Broken),
+        }
+    }
+
+    /// What was written, or just what it is if it may be a secret.
+    fn shown(&self, what: &str, written: impl FnOnce() -> String) -> String {
+        if is_secret(self.around.iter().map(String::as_str)) {
+            what.to_owned()
+        } else {
+            written()
         }
     }
 

@@ -5,11 +5,15 @@ use std::net::SocketAddr;
 use super::pulling;
 use super::raw;
 use super::report::{Path, Report};
+use super::scalar::Amount;
 use super::shape::Several;
 use super::variants::Listener;
 use super::{ControlPlane, Proxy};
+use super::{access, tls};
+use crate::api::access::Access;
+use crate::api::guard::Rates;
 use crate::proxy::forwarded::TrustedProxies;
-use crate::registry::Rules;
+use crate::registry::{Limits, Rules};
 use crate::units::format_duration;
 
 /// The most addresses the data plane may listen on.
@@ -73,9 +77,17 @@ pub(super) fn control_plane(
     if !listen.ip().is_loopback() && raw.auth.is_none() && report.whole(&path) {
         let message = format!(
             "{listen} is reachable from other machines and auth is not set (expected a loopback \
-             address such as 127.0.0.1:8500, or auth: none to let anybody register)"
+             address such as 127.0.0.1:8500, auth with tokens, or auth: none to let anybody \
+             register)"
         );
         report.error(&path.key("listen"), message);
+    }
+    let access = access::access(raw, report);
+    if access != Access::Anybody && raw.tls.is_none() && !listen.ip().is_loopback() {
+        let message = format!(
+            "tokens reach {listen} in clear text (expected registry.tls, or TLS in front of it)"
+        );
+        report.warning(&path.key("listen"), message);
     }
     if let Some(position) = (proxy.listen.iter()).position(|other| overlap(*other, listen)) {
         // The fault is at the one that was written; a default is written nowhere.
@@ -92,6 +104,22 @@ pub(super) fn control_plane(
         listen,
         rules: rules(raw, default.rules, &path, report),
         pull: pulling::pull(raw.pull.as_ref(), &path.key("pull"), report),
+        access,
+        rates: Rates {
+            per_peer: raw.limits.0.per_peer.as_ref().and_then(|raw| raw.0),
+            per_token: raw.limits.0.per_token.as_ref().and_then(|raw| raw.0),
+        },
+        connections: (raw.limits.0.connections.as_ref()).map_or(default.connections, |raw| raw.0),
+        tls: (raw.tls.as_ref()).and_then(|raw| tls::tls(&raw.0, report)),
+    }
+}
+
+fn limits(raw: &raw::Limits, default: Limits) -> Limits {
+    let or = |raw: &Option<Amount>, default| raw.as_ref().map_or(default, |raw| raw.0);
+    Limits {
+        services: or(&raw.services, default.services),
+        instances: or(&raw.instances, default.instances),
+        instances_per_service: or(&raw.instances_per_service, default.instances_per_service),
     }
 }
 
@@ -105,6 +133,8 @@ fn rules(raw: &raw::Registry, default: Rules, path: &Path, report: &mut Report) 
             Some(Several(networks)) => networks.iter().map(|raw| raw.0).collect(),
             None => default.allow,
         },
+        own: default.own,
+        limits: limits(&raw.limits.0, default.limits),
     };
     let lease = path.key("lease");
     if !(rules.min_ttl <= rules.ttl && rules.ttl <= rules.max_ttl) && report.whole(&lease) {

@@ -6,10 +6,11 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::access::{SecretFile, Sha256, TokenName, TokenScope, Variable};
 use super::scalar::{
-    Address, Admit, Balancing, BoundedLoad, CheckPath, Count, FilePath, Grace, Hashed, HostPattern,
-    HostSuffix, Method, Name, Network, Percent, Period, Protocol, RegistryUrl, RoutePath, Statuses,
-    Switch, Threads, Variable, Weight,
+    Address, Admit, Amount, Balancing, BoundedLoad, CallRate, CheckPath, Count, FilePath, Grace,
+    Hashed, HostPattern, HostSuffix, Method, Name, Network, Percent, Period, Protocol, RegistryUrl,
+    RoutePath, Statuses, Switch, Threads, Weight,
 };
 use super::shape::{Entries, Section, Several, Unavailable, given};
 use super::variants::{Auth, Check, Listener, Pull, PullToken, Store};
@@ -63,6 +64,39 @@ mappings! {
         allow: Option<Several<Network>>,
         auth: Option<Auth>,
         pull: Option<Pull>,
+        #[serde(deserialize_with = "given")]
+        tls: Option<Section<TlsFiles>>,
+        limits: Section<Limits>,
+    }
+
+    /// `registry.auth`, when it is not `none`.
+    AuthSettings {
+        tokens: Option<Several<Section<Token>>>,
+    }
+
+    /// One of `registry.auth.tokens`.
+    Token {
+        name: Option<TokenName>,
+        sha256: Option<Sha256>,
+        env: Option<Variable>,
+        file: Option<SecretFile>,
+        scopes: Option<Several<TokenScope>>,
+    }
+
+    /// `registry.tls`.
+    TlsFiles {
+        cert: Option<FilePath>,
+        key: Option<FilePath>,
+    }
+
+    /// `registry.limits`.
+    Limits {
+        services: Option<Amount>,
+        instances: Option<Amount>,
+        instances_per_service: Option<Amount>,
+        connections: Option<Amount>,
+        per_token: Option<CallRate>,
+        per_peer: Option<CallRate>,
     }
 
     /// `registry.lease`.

@@ -40,6 +40,12 @@ pub(super) struct Finding {
     pub(super) message: String,
 }
 
+/// Whether what is written below these keys may be a secret, in its right place or a wrong one, and
+/// must not be repeated.
+pub(super) fn is_secret<'key>(keys: impl Iterator<Item = &'key str>) -> bool {
+    keys.take(2).eq(["registry", "auth"])
+}
+
 /// The way from the root to a value.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Path(Vec<Step>);
@@ -60,6 +66,14 @@ impl Path {
     /// The item at `position` of this list.
     pub(super) fn item(&self, position: usize) -> Self {
         self.with(Step::Item(position))
+    }
+
+    /// As [`is_secret`].
+    pub(super) fn is_secret(&self) -> bool {
+        is_secret(self.0.iter().map_while(|step| match step {
+            Step::Key(key) => Some(key.as_str()),
+            Step::Item(_) => None,
+        }))
     }
 
     /// The last step, if it is a key.

@@ -4,14 +4,16 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer};
+use serde::Deserializer;
 
 use super::suggest::meant;
+use crate::api::guard::Rate;
 use crate::balance::{Algorithm, HashOn};
 use crate::cluster::policy::Admission;
 use crate::instance::MAX_WEIGHT;
@@ -23,6 +25,8 @@ use crate::units::parse_duration;
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The most worker threads that make sense.
 const MAX_THREADS: usize = 1_024;
+/// More of anything than fits into memory.
+const MAX_AMOUNT: usize = 10_000_000;
 
 /// A value that is written as one word.
 pub(super) trait Scalar: Sized {
@@ -67,13 +71,14 @@ macro_rules! scalars {
             }
         }
 
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 scalar(deserializer)
             }
         }
     )+};
 }
+pub(super) use scalars;
 
 scalars! {
     /// An address to listen on.
@@ -136,14 +141,14 @@ scalars! {
         "" => Err("is empty".to_owned()),
         path => Ok(PathBuf::from(path)),
     };
-    /// The name of an environment variable.
-    Variable(String), "the name of an environment variable", |text| {
-        match text.is_empty() || text.contains(['=', '\0']) {
-            // Not quoted: somebody may have put the token itself here.
-            true => Err("is no such name".to_owned()),
-            false => Ok(text.to_owned()),
-        }
+    /// How many there may be.
+    Amount(usize), "a number from 1 to 10000000", |text| match text.parse() {
+        Ok(amount) if (1..=MAX_AMOUNT).contains(&amount) => Ok(amount),
+        Ok(_) => Err(format!("{} is out of range", quoted(text))),
+        Err(_) => Err(format!("{} is not such a number", quoted(text))),
     };
+    /// How often somebody may call; `None` is off.
+    CallRate(Option<Rate>), "off or a rate such as 500/s or 30/m", call_rate;
     /// The protocol of a listener.
     Protocol(()), "http", |text| match text {
         "tcp" => Err("tcp is not available in this version".to_owned()),
@@ -259,6 +264,19 @@ fn percent(text: &str) -> Result<f64, String> {
         Some(Ok(_)) => Err(format!("{} is out of range", quoted(text))),
         _ => Err(format!("{} is not a percentage", quoted(text))),
     }
+}
+
+fn call_rate(text: &str) -> Result<Option<Rate>, String> {
+    if is_off(text) {
+        return Ok(None);
+    }
+    let (requests, unit) = text.split_once('/').unwrap_or((text, ""));
+    let rate = match (requests.trim().parse::<NonZeroU32>(), unit.trim()) {
+        (Ok(requests), "s") => Rate::PerSecond(requests),
+        (Ok(requests), "m") => Rate::PerMinute(requests),
+        _ => return Err(format!("{} is not a rate", quoted(text))),
+    };
+    Ok(Some(rate))
 }
 
 fn bounded_load(text: &str) -> Result<Option<f64>, String> {

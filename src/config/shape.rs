@@ -27,9 +27,10 @@ pub(super) fn read<T: DeserializeOwned + Default>(report: &mut Report) -> T {
         let message = error.inner().to_string();
         match path.last_key() {
             Some(key) if message.starts_with(UNKNOWN) => {
-                report.error_at_key(&path, unknown_key(key, &message));
+                let shown = (!path.is_secret()).then_some(key);
+                report.error_at_key(&path, unknown_key(key, shown, &message));
             }
-            _ => report.error(&path, reworded(message)),
+            _ => report.error(&path, reworded(message, path.is_secret())),
         }
         if !report.take_out(&path) {
             break;
@@ -41,8 +42,9 @@ pub(super) fn read<T: DeserializeOwned + Default>(report: &mut Report) -> T {
 /// What serde says of a key that no field has, up to the key.
 const UNKNOWN: &str = "unknown field `";
 
-/// serde's message of an unknown `key` for operators, with the key that may have been meant.
-fn unknown_key(key: &str, message: &str) -> String {
+/// serde's message of an unknown `key` for operators, with the key that may have been meant; what
+/// may be a secret is not `shown`.
+fn unknown_key(key: &str, shown: Option<&str>, message: &str) -> String {
     let known: Vec<&str> = message
         .strip_prefix(UNKNOWN)
         .and_then(|rest| rest.strip_prefix(key))
@@ -59,11 +61,13 @@ fn unknown_key(key: &str, message: &str) -> String {
         [] => "no keys here".to_owned(),
         known => known.join(", "),
     };
-    format!("unknown key {}{hint} (expected {expected})", quoted(key))
+    let shown = shown.map_or(String::new(), |key| format!(" {}", quoted(key)));
+    format!("unknown key{shown}{hint} (expected {expected})")
 }
 
-/// serde's message of a value for operators, who know of lists and mappings.
-fn reworded(message: String) -> String {
+/// serde's message of a value for operators, who know of lists and mappings; one that may be
+/// `secret` is not repeated.
+fn reworded(message: String, secret: bool) -> String {
     let misplaced = message
         .strip_prefix("invalid type: ")
         .and_then(|rest| rest.rsplit_once(", expected "));
@@ -74,6 +78,7 @@ fn reworded(message: String) -> String {
         "sequence" => "a list".to_owned(),
         "map" => "a mapping".to_owned(),
         "unit value" => "nothing".to_owned(),
+        _ if secret => "a word".to_owned(),
         word => shortened(word.strip_prefix("string ").unwrap_or(word)),
     };
     format!("{found} cannot stand here (expected {expected})")

@@ -36,6 +36,7 @@ fn lines(diagnostics: &[Diagnostic]) -> String {
 }
 
 mod accepted;
+mod exposed;
 mod refused;
 
 proptest! {

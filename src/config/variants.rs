@@ -7,7 +7,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::raw::{CheckSettings, ListenerSettings, PullSettings, PullTokenSettings};
+use super::raw::{AuthSettings, CheckSettings, ListenerSettings, PullSettings, PullTokenSettings};
 use super::scalar::{Address, RegistryUrl, Scalar, is_off, quoted};
 use super::shape::{Section, Several};
 
@@ -26,9 +26,12 @@ pub(super) enum Check {
 #[derive(Debug)]
 pub(super) struct Store;
 
-/// `registry.auth`: explicitly none.
+/// `registry.auth`: explicitly none, or whose tokens are good for what.
 #[derive(Debug)]
-pub(super) struct Auth;
+pub(super) enum Auth {
+    None,
+    Settings(AuthSettings),
+}
 
 /// `registry.pull`: where from, or a mapping that has it.
 #[derive(Debug)]
@@ -107,27 +110,19 @@ impl WordOrMapping for Store {
 }
 
 impl WordOrMapping for Auth {
-    const EXPECTED: &'static str = "none";
+    const EXPECTED: &'static str =
+        "none, or a mapping such as {tokens: [{name: ci, env: CI_TOKEN, scopes: [read]}]}";
 
+    /// Whatever the word is, it is not repeated: it may be a token.
     fn word(text: &str) -> Result<Self, String> {
         match text {
-            "none" => Ok(Self),
-            "tokens" => Err("tokens are not available in this version".to_owned()),
-            _ => Err(format!("{} is no kind of authentication", quoted(text))),
+            "none" => Ok(Self::None),
+            _ => Err("is no kind of authentication".to_owned()),
         }
     }
 
     fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        match only_key(map)?.as_str() {
-            "tokens" => Err(unexpected(
-                &"tokens are not available in this version",
-                Self::EXPECTED,
-            )),
-            key => Err(unexpected(
-                &format!("{} is no kind of authentication", quoted(key)),
-                Self::EXPECTED,
-            )),
-        }
+        AuthSettings::deserialize(MapAccessDeserializer::new(map)).map(Self::Settings)
     }
 }
 

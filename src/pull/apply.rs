@@ -139,7 +139,10 @@ impl Applier {
                 })
                 .collect();
             let shortest = shortest(&batch);
-            let actor = Actor::Registry(from.to_shared());
+            let actor = Actor::Registry {
+                url: from.to_shared(),
+                here: from.is_loopback(),
+            };
             let results = self.registry.submit_all(batch, actor).await;
             if let Some(ttl) = shortest {
                 self.shared.pace.quicken(ttl);

@@ -14,7 +14,7 @@ use crate::registry::journal::Journal;
 use crate::registry::snapshot::{Fitness, Revision, Snapshot};
 use crate::registry::store::memory::MemoryStore;
 use crate::registry::store::{Recovered, Remembered, Store, StoreError};
-use crate::registry::{Observer, Rules};
+use crate::registry::{Limits, Observer, Rules};
 
 const TTL: Duration = Duration::from_millis(60);
 
@@ -88,6 +88,8 @@ async fn what_was_recovered_stays_while_no_registry_can_be_reached() {
         min_ttl: TTL,
         max_ttl: TTL,
         allow: vec!["0.0.0.0/0".parse().unwrap()],
+        own: Vec::new(),
+        limits: Limits::default(),
     };
     let store = Box::new(Remembers(MemoryStore::default()));
     let registry = Registry::start(store, rules, Arc::new(Nobody)).unwrap();

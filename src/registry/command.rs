@@ -190,6 +190,16 @@ pub enum Refusal {
         /// The instance.
         id: String,
     },
+    /// There are as many as there may be; one more is refused.
+    #[error(
+        "registry.limits.{name} is reached (expected at most {value}; those that are registered may be replaced)"
+    )]
+    Limit {
+        /// The limit, as the configuration spells it.
+        name: &'static str,
+        /// Its value.
+        value: usize,
+    },
     /// The change could not be stored.
     #[error("the registry cannot store changes now: {0}")]
     Unavailable(String),

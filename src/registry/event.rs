@@ -90,8 +90,13 @@ pub enum Actor {
     },
     /// callboard itself.
     Callboard,
-    /// Another registry, at this URL, which this one follows.
-    Registry(Arc<str>),
+    /// Another registry, which this one follows.
+    Registry {
+        /// Its URL.
+        url: Arc<str>,
+        /// Whether it is on this machine.
+        here: bool,
+    },
 }
 
 impl Actor {
@@ -99,14 +104,14 @@ impl Actor {
     pub fn token(&self) -> Option<&Arc<str>> {
         match self {
             Self::Peer { token, .. } => token.as_ref(),
-            Self::Callboard | Self::Registry(_) => None,
+            Self::Callboard | Self::Registry { .. } => None,
         }
     }
 
     /// Whether it may change an instance that belongs to `owner`.
     pub fn may_change(&self, owner: Option<&Arc<str>>) -> bool {
         match self {
-            Self::Callboard | Self::Registry(_) | Self::Peer { admin: true, .. } => true,
+            Self::Callboard | Self::Registry { .. } | Self::Peer { admin: true, .. } => true,
             Self::Peer { token, .. } => owner.is_none() || owner == token.as_ref(),
         }
     }

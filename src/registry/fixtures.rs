@@ -9,6 +9,7 @@ use crate::instance::check::CheckOverride;
 use crate::instance::{Instance, Scheme};
 
 use super::event::Event;
+use super::limits::Limits;
 use super::rules::Rules;
 use super::store::{Recovered, Remembered};
 
@@ -21,6 +22,8 @@ pub(super) fn rules() -> Rules {
         min_ttl: Duration::from_millis(10),
         max_ttl: Duration::from_secs(3_600),
         allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+        own: Vec::new(),
+        limits: Limits::default(),
     }
 }
 

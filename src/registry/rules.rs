@@ -1,6 +1,5 @@
 //! Who may register, with what, and for how long.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -9,6 +8,8 @@ use crate::instance::{Instance, MAX_METADATA, MAX_TAGS, MAX_TEXT, MAX_WEIGHT};
 use crate::units::format_duration;
 
 use super::command::Refusal;
+use super::event::Actor;
+use super::limits::Limits;
 
 /// How leases are granted and who may register.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,18 +22,22 @@ pub struct Rules {
     pub max_ttl: Duration,
     /// The networks an instance's address must be in.
     pub allow: Vec<IpNet>,
+    /// Where callboard itself listens; never an instance.
+    pub own: Vec<(IpNet, u16)>,
+    /// How many may be signed in.
+    pub limits: Limits,
 }
 
 impl Rules {
-    /// Whether `instance` may register: its description is within the limits, its lease is one that
-    /// is granted and its address one that is allowed.
+    /// Whether `actor` may register `instance`: its description is within the limits, its lease is
+    /// one that is granted and its address one that is allowed.
     ///
     /// # Errors
     /// [`Refusal::Invalid`] with the first rule it breaks.
-    pub fn admit(&self, instance: &Instance) -> Result<(), Refusal> {
+    pub fn admit(&self, instance: &Instance, actor: &Actor) -> Result<(), Refusal> {
         within_limits(instance)?;
         self.admit_ttl(instance.ttl)?;
-        self.admit_address(instance.address)
+        self.admit_address(instance, actor)
     }
 
     fn admit_ttl(&self, ttl: Option<Duration>) -> Result<(), Refusal> {
@@ -49,30 +54,6 @@ impl Rules {
             )),
             _ => Ok(()),
         }
-    }
-
-    fn admit_address(&self, address: IpAddr) -> Result<(), Refusal> {
-        // An IPv4 address may come dressed as IPv6 (`::ffff:10.0.0.1`) and is dialed all the same.
-        let dialed = address.to_canonical();
-        let broadcast = dialed == IpAddr::V4(Ipv4Addr::BROADCAST);
-        if dialed.is_unspecified() || dialed.is_multicast() || broadcast {
-            return Err(invalid(
-                "address",
-                format!("is {address} (expected the address of one machine)"),
-            ));
-        }
-        if self.allow.iter().any(|net| net.contains(&dialed)) {
-            return Ok(());
-        }
-        let allowed: Vec<_> = self.allow.iter().map(ToString::to_string).collect();
-        let problem = match allowed.as_slice() {
-            [] => format!("is {address}, and no network is allowed to register"),
-            allowed => format!(
-                "is {address} (expected an address in {})",
-                allowed.join(", ")
-            ),
-        };
-        Err(invalid("address", problem))
     }
 }
 
@@ -124,7 +105,7 @@ fn short_text<'a>(
     }
 }
 
-fn invalid(field: &'static str, problem: String) -> Refusal {
+pub(super) fn invalid(field: &'static str, problem: String) -> Refusal {
     Refusal::Invalid { field, problem }
 }
 
@@ -140,7 +121,10 @@ mod tests {
             allow: vec!["10.0.0.0/8".parse().unwrap()],
             ..rules()
         };
-        rules.admit(&instance).unwrap_err().to_string()
+        rules
+            .admit(&instance, &Actor::Callboard)
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
@@ -153,9 +137,9 @@ mod tests {
         instance.metadata = (0..MAX_METADATA)
             .map(|n| (n.to_string(), "v".repeat(MAX_TEXT)))
             .collect();
-        assert_eq!(rules().admit(&instance), Ok(()));
+        assert_eq!(rules().admit(&instance, &Actor::Callboard), Ok(()));
         instance.ttl = None;
-        assert_eq!(rules().admit(&instance), Ok(()));
+        assert_eq!(rules().admit(&instance, &Actor::Callboard), Ok(()));
     }
 
     #[test]
@@ -199,30 +183,5 @@ mod tests {
             "lease.ttl: is 2h (expected 10ms to 1h)"
         );
         assert!(refused(|i| i.ttl = Some(Duration::ZERO)).starts_with("lease.ttl"));
-    }
-
-    #[test]
-    fn an_address_that_is_not_allowed_or_nobody_can_dial_is_refused() {
-        assert_eq!(
-            refused(|i| i.address = "192.168.0.1".parse().unwrap()),
-            "address: is 192.168.0.1 (expected an address in 10.0.0.0/8)"
-        );
-        assert_eq!(
-            refused(|i| i.address = "::ffff:0.0.0.0".parse().unwrap()),
-            "address: is ::ffff:0.0.0.0 (expected the address of one machine)"
-        );
-        for address in ["0.0.0.0", "::", "224.0.0.1", "ff02::1"] {
-            assert!(
-                refused(|i| i.address = address.parse().unwrap()).contains("one machine"),
-                "{address}"
-            );
-        }
-        let mut mapped = instance("web", "a");
-        mapped.address = "::ffff:10.0.0.1".parse().unwrap();
-        let rules = Rules {
-            allow: vec!["10.0.0.0/8".parse().unwrap()],
-            ..rules()
-        };
-        assert_eq!(rules.admit(&mapped), Ok(()));
     }
 }

@@ -26,6 +26,7 @@ use super::command::{Applied, Command, Refusal};
 use super::event::{Actor, Change, Event};
 use super::expiry::Holder;
 use super::lease::Lease;
+use super::limits::Counts;
 use super::rules::Rules;
 use super::snapshot::{Member, Revision, Snapshot};
 use super::store::{Recovered, Remembered};
@@ -60,6 +61,8 @@ pub struct State {
     snapshot: Snapshot,
     /// The services without members, by their revision.
     empty: OrdMap<Revision, ServiceName>,
+    /// How many members there are.
+    instances: usize,
     changed: BTreeSet<ServiceName>,
     granted: Vec<Holder>,
     renewed: Vec<Holder>,
@@ -105,7 +108,7 @@ impl State {
         context: Context<'_>,
     ) -> Result<(Applied, Option<Event>), Refusal> {
         let (service, id) = command.about();
-        let step = match decide(&self.snapshot, command, context)? {
+        let step = match decide(&self.snapshot, |of| self.counts(of), command, context)? {
             Decision::Already(member) => {
                 let signs_in = matches!(command, Command::Register(_) | Command::Mirror { .. });
                 if let (true, Some(lease)) = (signs_in, &member.lease) {
@@ -184,16 +187,45 @@ impl State {
             return None;
         }
         let (service, id) = (holder.service.as_str(), holder.id.as_str());
+        let member = self.snapshot.member(service, id)?.clone();
+        Some(self.put_out(member, Change::Expired, why, at))
+    }
+
+    /// Signs out the members that must not be here any more: `reason` gives the reason to say.
+    pub fn expel(
+        &mut self,
+        reason: impl Fn(&Instance) -> Option<String>,
+        at: SystemTime,
+    ) -> Vec<Event> {
+        let services = self.snapshot.services.values();
+        let expelled: Vec<_> = services
+            .flat_map(|members| members.instances.values())
+            .filter_map(|member| Some((member.clone(), reason(&member.instance)?)))
+            .collect();
+        expelled
+            .into_iter()
+            .map(|(member, why)| self.put_out(member, Change::Deregistered, why, at))
+            .collect()
+    }
+
+    /// Takes a member out by callboard's own decision.
+    fn put_out(
+        &mut self,
+        member: Arc<Member>,
+        change: Change,
+        why: String,
+        at: SystemTime,
+    ) -> Event {
         let event = Event {
             revision: self.snapshot.revision.next(),
             at,
             actor: Actor::Callboard,
-            change: Change::Expired,
+            change,
             why: Some(why),
-            member: self.snapshot.member(service, id)?.clone(),
+            member,
         };
         self.make_true(&event);
-        Some(event)
+        event
     }
 
     /// Whether the member is there and its lease is this one.
@@ -239,6 +271,16 @@ impl State {
         let instance = &event.member.instance;
         let member = (!event.change.is_leaving()).then(|| event.member.clone());
         self.put(&instance.service, &instance.id, member, event.revision);
+    }
+
+    /// What a newcomer to `service` is weighed against.
+    fn counts(&self, service: &ServiceName) -> Counts {
+        let members = self.snapshot.members(service.as_str());
+        Counts {
+            services: self.snapshot.services.len() - self.empty.len(),
+            instances: self.instances,
+            of_service: members.map_or(0, |members| members.instances.len()),
+        }
     }
 
     /// Brings one member back as it was, with a new lease.
@@ -326,10 +368,15 @@ impl State {
         if members.instances.is_empty() {
             self.empty.remove(&members.revision);
         }
-        match member {
-            Some(member) => members.instances.insert(id.clone(), member),
-            None => members.instances.remove(id),
+        let (arrives, before) = match member {
+            Some(member) => (true, members.instances.insert(id.clone(), member)),
+            None => (false, members.instances.remove(id)),
         };
+        match (before.is_some(), arrives) {
+            (false, true) => self.instances += 1,
+            (true, false) => self.instances -= 1,
+            _ => {}
+        }
         members.revision = revision;
         if members.instances.is_empty() {
             self.empty.insert(revision, service.clone());

@@ -107,9 +107,30 @@ impl Writer {
             unobserved: BTreeSet::new(),
             tidy_at: Some(now),
         };
+        writer.expel_disallowed();
         writer.settle_leases(now);
         writer.publish(now);
         Ok(writer)
+    }
+
+    /// What may not be dialed any more does not come back from the store.
+    fn expel_disallowed(&mut self) {
+        let rules = self.rules.load();
+        let reason = |instance: &Instance| Some(rules.readmit_address(instance).err()?.to_string());
+        let mut allowed = self.state.clone();
+        let events = allowed.expel(reason, SystemTime::now());
+        for event in &events {
+            let instance = &event.member.instance;
+            log::warn!(
+                "service {:?} instance {:?} does not come back from the store: {}",
+                instance.service,
+                instance.id,
+                event.why.as_deref().unwrap_or_default()
+            );
+        }
+        // Refused or not, they stay out; a store that still has them is asked again at the next start.
+        let _ = self.keep(&events);
+        self.state = allowed;
     }
 
     pub(super) fn journal(&self) -> Arc<dyn Journal> {

@@ -1,7 +1,10 @@
 //! The control plane's listener: the APIs' router over hyper, with the time limits that keep slow
-//! and idle clients from piling up.
+//! and idle clients from piling up. A handshake has one of its own, so that a client which speaks no
+//! TLS, or says nothing, holds its place for seconds only.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,12 +15,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use log::{debug, error, warn};
-use tokio::net::TcpStream;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use super::entrance::Entrance;
 use super::patience::{self, Patient};
 use super::sockets;
 
+/// How long a client may take over the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take over the head of a request, and stay idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How much of a request's head is read at most, and how much of a reply waits for its reader besides
@@ -30,24 +39,43 @@ const CLOSING_GRACE: Duration = Duration::from_secs(2);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves the control plane's `router` on `socket` until `closing` turns true.
-pub(super) async fn serve(socket: TcpListener, router: Router, mut closing: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    socket: TcpListener,
+    router: Router,
+    entrance: Arc<Entrance>,
+    mut closing: watch::Receiver<bool>,
+) {
     let address = sockets::address(&socket);
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return error!("the control plane cannot use its socket: {error}"),
     };
     let connections = GracefulShutdown::new();
-    sockets::announce("registry", &address);
+    let scheme = entrance.tls().map_or("http", |_| "https");
+    sockets::announce("registry", scheme, &address);
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let next = async { (entrance.slots.take().await, listener.accept().await) };
+        let (slot, accepted) = tokio::select! {
+            next = next => next,
             _ = closing.wait_for(|&closing| closing) => break,
         };
         match accepted {
             Ok((stream, peer)) => {
                 let connection = connections.watcher();
                 let router = router.clone();
-                tokio::spawn(async move { connect(stream, peer, router, connection).await });
+                let tls = entrance.tls();
+                tokio::spawn(async move {
+                    let _slot = slot;
+                    patience::set_up(&stream);
+                    let stream = Patient::new(stream, patience::STALLED);
+                    match tls {
+                        Some(tls) => match handshake(stream, tls).await {
+                            Ok(stream) => connect(stream, peer, router, connection).await,
+                            Err(error) => debug!("no TLS with {peer}: {error}"),
+                        },
+                        None => connect(stream, peer, router, connection).await,
+                    }
+                });
             }
             Err(error) => {
                 warn!("the control plane cannot accept a connection: {error}");
@@ -64,10 +92,23 @@ pub(super) async fn serve(socket: TcpListener, router: Router, mut closing: watc
     }
 }
 
+/// Agrees on a key with the client.
+async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    tls: Arc<ServerConfig>,
+) -> io::Result<TlsStream<S>> {
+    let handshake = TlsAcceptor::from(tls).accept(stream);
+    let finished = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
+    finished.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 /// Serves one connection until it is closed.
-async fn connect(stream: TcpStream, peer: SocketAddr, router: Router, watcher: Watcher) {
-    patience::set_up(&stream);
-    let stream = Patient::new(stream, patience::STALLED);
+async fn connect(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    router: Router,
+    watcher: Watcher,
+) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));

@@ -63,7 +63,7 @@ impl Service for Bound {
             return error!("the data plane was given no table of sockets and cannot start");
         };
         for (address, socket) in self.sockets.drain(..) {
-            sockets::announce("proxy", &address);
+            sockets::announce("proxy", "http", &address);
             fds.lock().add(address, socket.into_raw_fd());
         }
         (self.serving)();

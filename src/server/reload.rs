@@ -1,6 +1,7 @@
 //! SIGHUP: reads the configuration again and puts in force what can change without a restart. A
 //! bad file is refused with its errors, and the old configuration stays.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,10 +10,11 @@ use log::{error, info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::clusters::Clusters;
-use crate::config::{Config, Loaded};
+use crate::config::{Config, ControlPlane, Loaded};
 use crate::proxy::Settings;
 use crate::registry::Registry;
 
+use super::entrance::Entrance;
 use super::request_settings;
 
 /// What a reload works on.
@@ -21,6 +23,9 @@ pub(super) struct Reloader {
     pub(super) source: Option<PathBuf>,
     pub(super) clusters: Clusters,
     pub(super) registry: Registry,
+    pub(super) entrance: Arc<Entrance>,
+    /// Where callboard itself listens.
+    pub(super) listeners: Vec<SocketAddr>,
     pub(super) settings: Arc<ArcSwap<Settings>>,
 }
 
@@ -61,13 +66,19 @@ impl Reloader {
         for setting in self.running.restart_needed(&config) {
             warn!("{setting} changed; a restart will put it in force");
         }
-        self.registry.set_rules(config.registry.rules.clone());
+        self.entrance.configure(&config.registry);
+        self.registry
+            .set_rules(super::rules(&config, &self.listeners));
         self.clusters.configure(config.policies.clone());
         self.settings.store(Arc::new(request_settings(&config)));
         // What needs a restart stays as it is, and is reported again by the next reload.
         self.running.policies = config.policies;
         self.running.routing = config.routing;
-        self.running.registry.rules = config.registry.rules;
+        self.running.registry = ControlPlane {
+            listen: self.running.registry.listen,
+            tls: self.running.registry.tls.take(),
+            ..config.registry
+        };
         self.running.proxy.trusted_proxies = config.proxy.trusted_proxies;
         info!("configuration reloaded");
     }

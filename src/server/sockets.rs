@@ -19,6 +19,14 @@ pub(super) struct Sockets {
     pub(super) registry: TcpListener,
 }
 
+impl Sockets {
+    /// Where they listen, with the ports the system chose.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let all = self.proxy.iter().chain([&self.registry]);
+        all.filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+}
+
 /// Binds every address of `config`.
 pub(super) fn bind(config: &Config) -> Result<Sockets, StartError> {
     let proxy = &config.proxy.listen;
@@ -65,10 +73,10 @@ pub(super) fn address(socket: &TcpListener) -> String {
 }
 
 /// Says on standard output that a listener serves. Nobody reading it is no reason to stop.
-pub(super) fn announce(what: &str, address: &str) {
+pub(super) fn announce(what: &str, scheme: &str, address: &str) {
     use std::io::Write;
     let mut out = io::stdout().lock();
-    let _ = writeln!(out, "callboard: {what} listening on http://{address}");
+    let _ = writeln!(out, "callboard: {what} listening on {scheme}://{address}");
     let _ = out.flush();
 }
 

@@ -117,21 +117,33 @@ pub(super) async fn register(
     let batch: Batch = body::fields(body, &mut faults);
     let items = items("instances", batch.instances, faults)?;
 
-    let ttl = api.registry.rules().ttl;
+    let defaults = Defaults {
+        address: caller.address(),
+        ttl: api.registry.rules().ttl,
+    };
     let mut commands = Vec::with_capacity(items.len());
     let mut outcomes = Vec::with_capacity(items.len());
+    let mut actor = None;
     for item in items {
-        let read = registration::read_named(item, Defaults { caller, ttl });
-        outcomes.push(read.map(|instance| {
+        let read = registration::read_named(item, defaults).and_then(|instance| {
             let path = InstancePath {
                 service: instance.service.clone(),
                 id: instance.id.clone(),
             };
+            match caller.on(&path.service) {
+                // The same one for every item it is given for.
+                Ok(granted) => actor = Some(granted),
+                Err(problem) => return Err((problem, Some(path))),
+            }
             commands.push(Command::Register(instance));
-            path
-        }));
+            Ok(path)
+        });
+        outcomes.push(read);
     }
-    let applied = api.registry.submit_all(commands, caller.actor()).await;
+    let applied = match actor {
+        Some(actor) => api.registry.submit_all(commands, actor).await,
+        None => Vec::new(),
+    };
 
     let views = Views::new(&api);
     let mut applied = applied.into_iter();
@@ -177,16 +189,20 @@ pub(super) async fn renew(
     let mut faults = Faults::default();
     let renewals: Renewals = body::fields(body, &mut faults);
     let items = items("leases", renewals.leases, faults)?;
-    let (actor, now) = (caller.actor(), Instant::now());
+    let now = Instant::now();
     let outcomes = items.into_iter().map(|item| {
         let (path, generation) = match renewal(item) {
             Ok(renewal) => renewal,
             Err(problem) => return ItemView::refused(None, problem),
         };
         let (service, id) = (path.service.as_str(), path.id.as_str());
-        match api.registry.renew(service, id, generation, &actor, now) {
+        let renewed = caller.on(&path.service).and_then(|actor| {
+            let renewed = api.registry.renew(service, id, generation, &actor, now);
+            renewed.map_err(Problem::from)
+        });
+        match renewed {
             Ok(_) => ItemView::accepted(path, StatusCode::NO_CONTENT),
-            Err(refusal) => ItemView::refused(Some(path), refusal.into()),
+            Err(problem) => ItemView::refused(Some(path), problem),
         }
     });
     Ok(Json(outcomes.collect()))

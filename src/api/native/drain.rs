@@ -16,7 +16,7 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use crate::api::Api;
-use crate::api::caller::{Caller, InstancePath};
+use crate::api::caller::{InstancePath, Registrant};
 use crate::api::openapi::params;
 use crate::api::openapi::replies::{DrainProblems, LeavingProblems};
 use crate::api::openapi::schemas;
@@ -51,13 +51,12 @@ const MAX_DRAIN: Duration = Duration::from_secs(60 * 60);
 )]
 pub(super) async fn start(
     State(api): State<Api>,
-    caller: Caller,
-    path: InstancePath,
+    caller: Registrant,
     mut query: Query,
 ) -> Result<Response, Problem> {
     let generation = query.number("generation");
     query.finish()?;
-    let applied = set_draining(&api, &path, true, generation, caller.actor()).await?;
+    let applied = set_draining(&api, &caller.path, true, generation, caller.actor).await?;
     let view = Views::new(&api).instance(&applied.member);
     Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
@@ -75,13 +74,12 @@ pub(super) async fn start(
 )]
 pub(super) async fn stop(
     State(api): State<Api>,
-    caller: Caller,
-    path: InstancePath,
+    caller: Registrant,
     mut query: Query,
 ) -> Result<StatusCode, Problem> {
     let generation = query.number("generation");
     query.finish()?;
-    set_draining(&api, &path, false, generation, caller.actor()).await?;
+    set_draining(&api, &caller.path, false, generation, caller.actor).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -102,21 +100,25 @@ pub(super) async fn stop(
 )]
 pub(super) async fn deregister(
     State(api): State<Api>,
-    caller: Caller,
-    path: InstancePath,
+    caller: Registrant,
     mut query: Query,
 ) -> Result<Response, Problem> {
     let drain = query.text("drain").and_then(|text| match text.as_str() {
-        "" => Some(api.clusters.policies().of(path.service.as_str()).drain),
+        "" => Some(
+            api.clusters
+                .policies()
+                .of(caller.path.service.as_str())
+                .drain,
+        ),
         text => query.noted("drain", parse_duration(text)),
     });
     let generation = query.number("generation");
     query.finish()?;
     let leaving = Leaving {
         api,
-        path,
+        path: caller.path,
         generation,
-        actor: caller.actor(),
+        actor: caller.actor,
     };
     let Some(drain) = drain else {
         leaving.sign_out().await?;

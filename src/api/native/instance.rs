@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::api::Api;
 use crate::api::body;
-use crate::api::caller::{Caller, InstancePath};
+use crate::api::caller::{InstancePath, Registrant};
 use crate::api::openapi::params::IfNoneMatch;
 use crate::api::openapi::replies::{InstanceProblems, Registered, RegistrationProblems, Shown};
 use crate::api::problem::{Kind, Problem};
@@ -49,19 +49,22 @@ const MAX_ADMISSION_WAIT: Duration = Duration::from_secs(30);
 )]
 pub(super) async fn register(
     State(api): State<Api>,
-    caller: Caller,
-    path: InstancePath,
+    caller: Registrant,
     mut query: Query,
     body: Body,
 ) -> Result<Response, Problem> {
     let wait = query.duration("wait").unwrap_or(DEFAULT_ADMISSION_WAIT);
     query.finish()?;
     let body = body::json(&body::read(body, body::MAX_BODY).await?)?;
-    let ttl = api.registry.rules().ttl;
-    let instance = registration::read_at(&path, body, Defaults { caller, ttl })?;
+    let path = caller.path;
+    let defaults = Defaults {
+        address: caller.address,
+        ttl: api.registry.rules().ttl,
+    };
+    let instance = registration::read_at(&path, body, defaults)?;
 
     let command = Command::Register(instance);
-    let applied = api.registry.submit(command, caller.actor()).await?;
+    let applied = api.registry.submit(command, caller.actor).await?;
     let Some(status) = admission(&api, &path, wait.min(MAX_ADMISSION_WAIT)).await else {
         let detail = format!(
             "service {:?} instance {:?} was registered, and removed again while it waited for its \

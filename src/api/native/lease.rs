@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::api::Api;
 use crate::api::body;
-use crate::api::caller::{Caller, InstancePath};
+use crate::api::caller::{InstancePath, Registrant};
 use crate::api::openapi::replies::LeaseProblems;
 use crate::api::problem::{Faults, Problem};
 use crate::api::query::Query;
@@ -62,8 +62,7 @@ pub(super) struct Heartbeat {
 )]
 pub(super) async fn renew(
     State(api): State<Api>,
-    caller: Caller,
-    path: InstancePath,
+    Registrant { path, actor, .. }: Registrant,
     mut query: Query,
     body: Body,
 ) -> Result<StatusCode, Problem> {
@@ -76,7 +75,7 @@ pub(super) async fn renew(
     };
     let (service, id) = (path.service.as_str(), path.id.as_str());
     api.registry
-        .renew(service, id, generation, &caller.actor(), Instant::now())?;
+        .renew(service, id, generation, &actor, Instant::now())?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::api::Api;
 use crate::api::body;
-use crate::api::caller::{Caller, InstancePath};
+use crate::api::caller::{InstancePath, Registrant};
 use crate::api::openapi::replies::{PatchProblems, Patched};
 use crate::api::problem::{Faults, Problem};
 use crate::api::query::Query;
@@ -48,8 +48,7 @@ const DEFAULT_WEIGHT: u32 = 1;
 )]
 pub(super) async fn patch(
     State(api): State<Api>,
-    caller: Caller,
-    path: InstancePath,
+    Registrant { path, actor, .. }: Registrant,
     query: Query,
     headers: HeaderMap,
     body: Body,
@@ -69,7 +68,7 @@ pub(super) async fn patch(
         patch,
         if_match,
     };
-    let applied = api.registry.submit(command, caller.actor()).await?;
+    let applied = api.registry.submit(command, actor).await?;
     let view = Views::new(&api).instance(&applied.member);
     Ok(Version::of_member(&applied.member).reply(&HeaderMap::new(), view))
 }

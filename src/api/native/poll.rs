@@ -102,7 +102,7 @@ pub(super) mod tests {
     use crate::cluster::policy::Policies;
     use crate::health::probe::Prober;
     use crate::registry::store::memory::MemoryStore;
-    use crate::registry::{Registry, Rules};
+    use crate::registry::{Limits, Registry, Rules};
 
     use super::*;
 
@@ -115,6 +115,8 @@ pub(super) mod tests {
             min_ttl: Duration::from_secs(1),
             max_ttl: Duration::from_secs(60),
             allow: vec!["10.0.0.0/8".parse().unwrap()],
+            own: Vec::new(),
+            limits: Limits::default(),
         };
         let observer = Arc::new(clusters.clone());
         Api {

@@ -1,6 +1,7 @@
 //! The JSON of a registration, and the [`Instance`] it describes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::api::body;
-use crate::api::caller::{Caller, InstancePath};
+use crate::api::caller::InstancePath;
 use crate::api::problem::{Faults, Problem};
 use crate::instance::{Instance, MAX_WEIGHT, Scheme};
 use crate::names::{InstanceId, ServiceName};
@@ -68,8 +69,8 @@ pub(super) struct LeaseFields {
 /// What a registration that leaves things out gets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defaults {
-    /// Who registers; its address stands in for a missing one.
-    pub(super) caller: Caller,
+    /// The caller's address.
+    pub(super) address: IpAddr,
     /// The length of a lease.
     pub(super) ttl: Duration,
 }
@@ -154,9 +155,7 @@ impl Registration {
         Some(Instance {
             service: path.service,
             id: path.id,
-            address: self
-                .address
-                .map_or(defaults.caller.address, |address| address.0),
+            address: self.address.map_or(defaults.address, |address| address.0),
             port: port?,
             scheme: self.scheme.unwrap_or_default(),
             weight: self
@@ -189,9 +188,7 @@ mod tests {
 
     fn defaults() -> Defaults {
         Defaults {
-            caller: Caller {
-                address: "10.0.0.9".parse().unwrap(),
-            },
+            address: "10.0.0.9".parse().unwrap(),
             ttl: Duration::from_secs(15),
         }
     }

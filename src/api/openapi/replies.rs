@@ -49,38 +49,40 @@ problems! {
     /// Of a call that needs no token and reads nothing but its parameters.
     Open: InvalidFields;
     /// Of a call that looks at a list.
-    ListProblems: Unauthorized InsufficientScope InvalidFields RateLimited;
+    ListProblems: Unauthenticated InvalidToken InsufficientScope InvalidFields RateLimited;
     /// Of a call that looks at one service.
-    ServiceProblems: Unauthorized InsufficientScope NoSuchRoute UnknownService InvalidFields
-        RateLimited;
+    ServiceProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute UnknownService
+        InvalidFields RateLimited;
     /// Of a call that looks at the instances of a service, now or then.
-    InstancesProblems: Unauthorized InsufficientScope NoSuchRoute Forgotten InvalidFields
-        RateLimited Unavailable;
+    InstancesProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute Forgotten
+        InvalidFields RateLimited Unavailable;
     /// Of a call that looks at the journal.
-    JournalProblems: Unauthorized InsufficientScope InvalidFields RateLimited Unavailable;
+    JournalProblems: Unauthenticated InvalidToken InsufficientScope InvalidFields RateLimited
+        Unavailable;
     /// Of a call that looks at one instance.
-    InstanceProblems: Unauthorized InsufficientScope NoSuchRoute UnknownInstance InvalidFields
-        RateLimited;
+    InstanceProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute UnknownInstance
+        InvalidFields RateLimited;
     /// Of a registration.
-    RegistrationProblems: MalformedJson BrokenBody SlowBody Unauthorized InsufficientScope
-        CrossOrigin NotOwner NoSuchRoute UnknownInstance Fenced TooLarge InvalidFields RateLimited
-        Unavailable StorageFull;
+    RegistrationProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken
+        InsufficientScope CrossOrigin NotOwner NoSuchRoute UnknownInstance Fenced ReadOnly TooLarge
+        InvalidFields RateLimited LimitReached Unavailable StorageFull;
     /// Of a patch.
-    PatchProblems: MalformedJson BrokenBody SlowBody Unauthorized InsufficientScope CrossOrigin
-        NotOwner NoSuchRoute UnknownInstance Stale TooLarge InvalidFields RateLimited Unavailable
-        StorageFull;
+    PatchProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken InsufficientScope
+        CrossOrigin NotOwner NoSuchRoute UnknownInstance ReadOnly Stale TooLarge InvalidFields
+        RateLimited Unavailable StorageFull;
     /// Of a heartbeat.
-    LeaseProblems: MalformedJson BrokenBody SlowBody Unauthorized InsufficientScope CrossOrigin
-        NotOwner NoSuchRoute UnknownInstance Fenced TooLarge InvalidFields RateLimited;
+    LeaseProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken InsufficientScope
+        CrossOrigin NotOwner NoSuchRoute UnknownInstance Fenced ReadOnly TooLarge InvalidFields
+        RateLimited;
     /// Of a call that starts or ends a drain.
-    DrainProblems: Unauthorized InsufficientScope CrossOrigin NotOwner NoSuchRoute UnknownInstance
-        Fenced InvalidFields RateLimited Unavailable StorageFull;
+    DrainProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin NotOwner NoSuchRoute
+        UnknownInstance Fenced ReadOnly InvalidFields RateLimited Unavailable StorageFull;
     /// Of a sign-out.
-    LeavingProblems: Unauthorized InsufficientScope CrossOrigin NotOwner NoSuchRoute UnknownInstance
-        Fenced DrainEnded InvalidFields RateLimited Unavailable StorageFull;
+    LeavingProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin NotOwner NoSuchRoute
+        UnknownInstance Fenced DrainEnded ReadOnly InvalidFields RateLimited Unavailable StorageFull;
     /// Of a call about many instances; what is wrong with one of them is in its item.
-    BulkProblems: MalformedJson BrokenBody SlowBody Unauthorized InsufficientScope CrossOrigin
-        TooLarge InvalidFields RateLimited;
+    BulkProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken InsufficientScope
+        CrossOrigin ReadOnly TooLarge InvalidFields RateLimited;
 }
 
 impl<T: ToSchema> IntoResponses for Shown<T> {
@@ -189,7 +191,7 @@ fn problem(kinds: &[Kind]) -> ResponseBuilder {
         let waits = header(seconds, "How many seconds to wait before trying again.");
         response = response.header("Retry-After", waits);
     }
-    if kinds.contains(&Kind::Unauthorized) {
+    if kinds.contains(&Kind::Unauthenticated) {
         let scheme = ObjectBuilder::new().schema_type(Type::String).build();
         let challenge = header(scheme, "The scheme to authenticate with: `Bearer`.");
         response = response.header("WWW-Authenticate", challenge);

@@ -30,6 +30,10 @@ fn the_shipped_file_names_every_key_that_has_an_effect() {
         ("registry: {lease: {", "}}"),
         ("registry: {pull: {", "}}"),
         ("registry: {pull: {from: http://a, token: {", "}}}"),
+        ("registry: {auth: {", "}}"),
+        ("registry: {auth: {tokens: [{", "}]}}"),
+        ("registry: {tls: {", "}}"),
+        ("registry: {limits: {", "}}"),
         ("defaults: {", "}"),
         ("defaults: {check: {", "}}"),
         ("defaults: {check: {http: {", "}}}"),
@@ -100,6 +104,8 @@ host_suffix: .Internal.example
             min_ttl: Duration::from_millis(500),
             max_ttl: Duration::from_secs(60),
             allow: vec!["10.0.0.0/8".parse().unwrap()],
+            own: Vec::new(),
+            limits: Limits::default(),
         }
     );
     assert_eq!(config.policies.admission, Admission::Trust);
@@ -255,7 +261,7 @@ fn only_what_the_process_is_built_with_needs_a_restart() {
         ]
     );
     let new = config(
-        "proxy: {trusted_proxies: 10.0.0.0/8}\nregistry: {admission: trust, lease: {ttl: 9s}}\nroutes: [{service: a}]",
+        "proxy: {trusted_proxies: 10.0.0.0/8}\nregistry: {admission: trust, lease: {ttl: 9s}, limits: {services: 1, connections: 1, per_peer: 1/s}}\nroutes: [{service: a}]",
     );
     assert_eq!(old.restart_needed(&new), Vec::<String>::new());
 }

@@ -83,7 +83,7 @@ fn a_fault_is_not_followed_by_what_it_alone_causes() {
         f:1:18: proxy.listen[0]: "nowhere" is not an address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
         f:1:20: routes[0].service: "?" is not a service name (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
         f:1:29: routes[0].split[0].service: "?" is not a service name (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
-        f:1:37: registry.auth: tokens are not available in this version (expected none)
+        f:1:46: registry.auth.tokens: is empty (expected for example tokens: [{name: ci, env: CI_TOKEN, scopes: [read]}])
         f:1:37: registry.lease.min: "soon" is not a duration (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
         f:1:33: defaults.check.http.path: "x" does not start with / (expected a path such as /health)
         f:1:37: routes[0].match.path: "x" does not start with / (expected a path such as /orders/)
@@ -113,7 +113,7 @@ fn listeners_that_cannot_both_be_bound_are_refused() {
 #[test]
 fn a_control_plane_that_others_reach_needs_auth_written_out() {
     insta::assert_snapshot!(errors("registry: {listen: \"[::]:8500\"}"), @r#"
-        f:1:20: registry.listen: [::]:8500 is reachable from other machines and auth is not set (expected a loopback address such as 127.0.0.1:8500, or auth: none to let anybody register)
+        f:1:20: registry.listen: [::]:8500 is reachable from other machines and auth is not set (expected a loopback address such as 127.0.0.1:8500, auth with tokens, or auth: none to let anybody register)
         "#);
     config("registry: {listen: \"[::]:8500\", auth: none}");
     config("registry: {listen: \"[::1]:8500\"}");
@@ -123,13 +123,11 @@ fn a_control_plane_that_others_reach_needs_auth_written_out() {
 fn what_this_version_does_not_have_is_refused() {
     insta::assert_snapshot!(errors_of([
         "registry: {store: {etcd: {endpoints: []}}}",
-        "registry: {auth: {tokens: []}}",
         "proxy: {listen: [{address: 0.0.0.0:1, tls: {cert: x}, protocol: tcp, service: a}]}",
         "defaults: {check: {grpc: {}}}",
         "defaults: {check: grpc}",
     ]), @r#"
         f:1:19: registry.store: etcd is not available in this version (expected memory)
-        f:1:18: registry.auth: tokens are not available in this version (expected none)
         f:1:44: proxy.listen[0].tls: not available in this version (expected to be left out)
         f:1:65: proxy.listen[0].protocol: tcp is not available in this version (expected http)
         f:1:79: proxy.listen[0].service: not available in this version (expected to be left out)
@@ -267,7 +265,7 @@ fn values_out_of_range_say_the_range() {
         f:1:20: registry.listen: "db.example.com:80" is not an address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
         f:1:19: registry.lease: ttl 2h is not between min 1s and max 1h (expected min ≤ ttl ≤ max)
         f:1:23: registry.admission: "prob" is unknown, did you mean probe? (expected probe or trust)
-        f:1:18: registry.auth: "basic" is no kind of authentication (expected none)
+        f:1:18: registry.auth: is no kind of authentication (expected none, or a mapping such as {tokens: [{name: ci, env: CI_TOKEN, scopes: [read]}]})
         f:1:19: registry.store: "disk" is no store (expected memory)
         f:1:32: defaults.timeouts.connect: "0s" is too short (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
         f:1:30: defaults.check.interval: "1ns" is too short (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)

@@ -11,11 +11,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::instance::check::CheckOverride;
 use crate::instance::{Instance, Scheme};
-use crate::registry::Rules;
 use crate::registry::event::{Actor, Change, Event};
 use crate::registry::snapshot::{Fitness, Revision};
 use crate::registry::state::{Context, State};
 use crate::registry::store::Recovered;
+use crate::registry::{Limits, Rules};
 
 const TTL: Duration = Duration::from_secs(10);
 
@@ -80,8 +80,10 @@ impl Scene {
             min_ttl: TTL,
             max_ttl: TTL,
             allow: vec!["0.0.0.0/0".parse().unwrap()],
+            own: Vec::new(),
+            limits: Limits::default(),
         };
-        let actor = Actor::Registry("http://a:8500".into());
+        let actor = registry_a();
         let context = Context {
             rules: &rules,
             actor: &actor,
@@ -177,7 +179,7 @@ fn a_change_there_is_one_change_here_and_none_where_nothing_differs() {
     assert_eq!(change(both.clone()), [Change::Registered]);
     assert!(both[0].member.draining);
     assert_eq!(both[0].member.recalled, Some(Fitness::Fit));
-    assert_eq!(both[0].actor, Actor::Registry("http://a:8500".into()));
+    assert_eq!(both[0].actor, registry_a());
     assert_eq!(change(scene.gone(&key("web", "b"))), [Change::Deregistered]);
     assert_eq!(change(scene.gone(&key("web", "b"))), []);
 }
@@ -355,5 +357,12 @@ proptest! {
         scene.settle();
         scene.leases_run_out();
         prop_assert_eq!(scene.members(), remote);
+    }
+}
+
+fn registry_a() -> Actor {
+    Actor::Registry {
+        url: "http://a:8500".into(),
+        here: false,
     }
 }

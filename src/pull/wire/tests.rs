@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::registry::Limits;
 
 fn rules() -> Rules {
     Rules {
@@ -10,6 +11,8 @@ fn rules() -> Rules {
         min_ttl: Duration::from_secs(1),
         max_ttl: Duration::from_secs(3_600),
         allow: vec!["0.0.0.0/0".parse().unwrap()],
+        own: Vec::new(),
+        limits: Limits::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use crate::instance::Instance;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::command::{Command, Refusal};
 use crate::registry::event::{Actor, Change};
+use crate::registry::limits::Counts;
 use crate::registry::rules::within_limits;
 use crate::registry::snapshot::{Fitness, Member, Snapshot};
 
@@ -76,9 +77,10 @@ fn signed_in_again(before: &Member, instance: &Instance, actor: &Actor) -> Optio
     (!told.is_empty()).then(|| told.join(", "))
 }
 
-/// Weighs `command` against the membership.
+/// Weighs `command` against the membership; `counts` are those of a service's newcomer.
 pub(super) fn decide(
     snapshot: &Snapshot,
+    counts: impl FnOnce(&ServiceName) -> Counts,
     command: &Command,
     Context { rules, actor, .. }: Context<'_>,
 ) -> Result<Decision, Refusal> {
@@ -90,7 +92,7 @@ pub(super) fn decide(
     };
     let step = match command {
         Command::Register(instance) => {
-            rules.admit(instance)?;
+            rules.admit(instance, actor)?;
             if let Some(member) = member {
                 member.guard(actor)?;
                 member.fence(instance.generation)?;
@@ -98,6 +100,8 @@ pub(super) fn decide(
                 if !member.draining && owned && *member.instance == *instance {
                     return Ok(Decision::Already(member.clone()));
                 }
+            } else {
+                rules.limits.admit_one_more(counts(service))?;
             }
             Step::Register(Arc::new(sharing_name(instance, snapshot)))
         }
@@ -106,7 +110,7 @@ pub(super) fn decide(
             draining,
             fitness,
         } => {
-            rules.admit(instance)?;
+            rules.admit(instance, actor)?;
             match member {
                 Some(member) if *member.instance == **instance => {
                     if member.draining == *draining {

@@ -1,6 +1,7 @@
 //! The real thread, with real time. Nothing sleeps to let something happen: each test waits for the
 //! condition itself.
 
+mod admission;
 mod changes;
 mod failures;
 mod leases;

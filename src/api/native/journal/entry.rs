@@ -75,11 +75,11 @@ impl<'a> By<'a> {
                 token: token.as_deref(),
                 registry: None,
             },
-            Actor::Registry(from) => Self {
+            Actor::Registry { url, .. } => Self {
                 actor: "registry",
                 peer: None,
                 token: None,
-                registry: Some(from),
+                registry: Some(url),
             },
             Actor::Callboard => Self {
                 actor: "callboard",

@@ -88,6 +88,22 @@ async fn an_expected_status_passes_and_any_other_says_what_was_expected() {
 }
 
 #[tokio::test]
+async fn a_redirect_is_judged_by_its_status_and_not_followed() {
+    let (asked, mut seen) = unbounded_channel();
+    let elsewhere = instance(move |_, _| {
+        let asked = asked.clone();
+        async move {
+            let _ = asked.send(());
+        }
+    })
+    .await;
+    let answer =
+        format!("HTTP/1.1 302 Found\r\nLocation: http://{elsewhere}/\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(verdict_on(answer).await, Ok(()));
+    assert!(seen.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn interim_answers_are_passed_over_but_not_for_ever() {
     let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     assert_eq!(verdict_on(format!("{hints}{hints}{OK}")).await, Ok(()));
