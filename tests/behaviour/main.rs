@@ -10,6 +10,7 @@
 
 mod support;
 
+mod addresses;
 mod availability;
 mod balancing;
 mod evidence;
@@ -18,6 +19,7 @@ mod framing;
 mod journal;
 mod journal_command;
 mod leaving;
+mod limits;
 mod native_bulk;
 mod native_describing;
 mod native_leaving;
@@ -29,5 +31,8 @@ mod pulling_strangers;
 mod reloading;
 mod retrying;
 mod routing;
+mod scopes;
 mod starting;
+mod tls;
+mod tokens;
 mod watching_crowd;

@@ -14,6 +14,7 @@ use super::{Instance, eventually};
 pub(crate) struct Setup {
     registry: String,
     rest: String,
+    log: Option<&'static str>,
 }
 
 impl Setup {
@@ -30,6 +31,12 @@ impl Setup {
         self
     }
 
+    /// Logs as `RUST_LOG` says.
+    pub(crate) fn log(mut self, filter: &'static str) -> Self {
+        self.log = Some(filter);
+        self
+    }
+
     fn yaml(&self) -> String {
         format!(
             "proxy:\n  listen: [\"127.0.0.1:0\"]\nregistry:\n  listen: \"127.0.0.1:0\"\n{}{}",
@@ -39,7 +46,7 @@ impl Setup {
 
     /// Starts it and waits until it serves.
     pub(crate) fn start(self) -> Callboard {
-        Callboard::start(&self.yaml())
+        Callboard::start_logging(&self.yaml(), self.log)
     }
 }
 
@@ -65,6 +72,10 @@ impl Callboard {
 
     /// Runs with this configuration, whose listeners should be on port 0.
     pub(crate) fn start(yaml: &str) -> Self {
+        Self::start_logging(yaml, None)
+    }
+
+    fn start_logging(yaml: &str, filter: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = folder.path().join("proxy.yaml");
         fs::write(&config, yaml).unwrap();
@@ -72,6 +83,7 @@ impl Callboard {
         let mut process = Command::new(env!("CARGO_BIN_EXE_callboard"))
             .args(["run", "--config"])
             .arg(&config)
+            .envs(filter.map(|filter| ("RUST_LOG", filter)))
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
