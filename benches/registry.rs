@@ -1,5 +1,5 @@
-//! What a change, a heartbeat, a listing and an expiry cost. Nothing is stored: the disk is the
-//! store's to measure.
+//! What a change, a heartbeat, a listing, an expiry and a restart cost. Nothing is stored but where
+//! it says so.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot start may stop")]
 
@@ -12,7 +12,10 @@ use callboard::registry::Registry;
 use callboard::registry::command::Command;
 use callboard::registry::event::Actor;
 use callboard::registry::expiry::Expiry;
+use callboard::registry::snapshot::Revision;
 use callboard::registry::state::{Context, State};
+use callboard::registry::store::Store;
+use callboard::registry::store::sqlite::{Settings, SqliteStore, Sync};
 use divan::{Bencher, black_box};
 
 fn main() {
@@ -38,6 +41,65 @@ fn one_change(bencher: Bencher<'_, '_>, (services, each): (usize, usize)) {
         };
         runtime.block_on(registry.submit(Command::Register(replaced), Actor::Callboard))
     });
+}
+
+/// The same with a store on this machine's disk, in the system's folder for temporary files.
+#[divan::bench(args = [Sync::Full, Sync::Normal])]
+fn one_change_on_disk(bencher: Bencher<'_, '_>, sync: Sync) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = SqliteStore::open(on_disk(&folder, sync)).expect("a store");
+    let (registry, runtime) = (common::over(Box::new(store)), common::runtime());
+    let mut weight = 1;
+    bencher.bench_local(|| {
+        weight = weight % 60_000 + 1;
+        let replaced = Instance {
+            weight,
+            ..common::instance(1, 1)
+        };
+        runtime.block_on(registry.submit(Command::Register(replaced), Actor::Callboard))
+    });
+}
+
+/// 100,000 instances come back from the disk.
+#[divan::bench(sample_count = 10, sample_size = 1)]
+fn restart_with_100_000(bencher: Bencher<'_, '_>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = || SqliteStore::open(on_disk(&folder, Sync::Normal)).expect("a store");
+    fill(&mut open());
+    bencher.bench_local(|| {
+        let recovered = open().recover().expect("the members");
+        assert_eq!(recovered.members.len(), 100_000);
+        State::restore(recovered, Instant::now(), Revision(1))
+    });
+}
+
+/// Keeps the registrations of 100,000 instances in `store`.
+fn fill(store: &mut SqliteStore) {
+    store.recover().expect("a new file");
+    let mut state = State::default();
+    for batch in common::batches(1_000, 100) {
+        let before = state.snapshot().clone();
+        let apply = |command| {
+            let context = Context {
+                rules: &common::rules(),
+                actor: &Actor::Callboard,
+                now: Instant::now(),
+                at: SystemTime::now(),
+            };
+            let applied = state.apply(&command, context);
+            applied.expect("an admitted instance").1
+        };
+        let events: Vec<_> = batch.into_iter().filter_map(apply).collect();
+        store.append(&events, &before).expect("room");
+    }
+}
+
+fn on_disk(folder: &tempfile::TempDir, sync: Sync) -> Settings {
+    Settings {
+        path: folder.path().join("callboard.db"),
+        sync,
+        ..Settings::default()
+    }
 }
 
 /// The same registration again, as clients without heartbeats do.

@@ -44,6 +44,7 @@ use crate::api::guard::Rates;
 use crate::cluster::policy::{Admission, Policies};
 use crate::proxy::forwarded::TrustedProxies;
 use crate::pull;
+use crate::registry::store::sqlite;
 use crate::registry::{Limits, Rules};
 use crate::route::{DefaultRoutes, Routing};
 
@@ -79,6 +80,8 @@ pub struct Proxy {
 pub struct ControlPlane {
     /// The address services sign in at.
     pub listen: SocketAddr,
+    /// What remembers who is signed in.
+    pub store: Store,
     /// How leases are granted and who may register.
     pub rules: Rules,
     /// The registries to mirror instead of keeping registrations here.
@@ -91,6 +94,15 @@ pub struct ControlPlane {
     pub connections: usize,
     /// The certificate and key; `None` is plain HTTP.
     pub tls: Option<Tls>,
+}
+
+/// What remembers who is signed in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Store {
+    /// Nothing, beyond the process.
+    Memory,
+    /// A file.
+    Sqlite(sqlite::Settings),
 }
 
 /// A configuration that was read: what it says, and what the operator should know of it.
@@ -117,6 +129,7 @@ impl Default for ControlPlane {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8500)),
+            store: Store::Sqlite(sqlite::Settings::default()),
             rules: Rules {
                 ttl: Duration::from_secs(15),
                 min_ttl: Duration::from_secs(1),
@@ -203,6 +216,7 @@ impl Config {
                 "registry.tls",
                 self.registry.tls.is_some() != new.registry.tls.is_some(),
             ),
+            ("registry.store", self.registry.store != new.registry.store),
         ];
         changed
             .into_iter()

@@ -30,7 +30,7 @@
 //! names       ServiceName, InstanceId: parsed once, at the edge
 //! units       durations and moments as people write them
 //! instance    what registers, and the check it asks for
-//! registry    who is signed in: one writer, snapshots, leases and their expiry, the store's seam
+//! registry    who is signed in: one writer, snapshots, leases and their expiry, stores and journals
 //! pull        the membership of another callboard, mirrored
 //! endpoint    one dialable member and its live load
 //! balance     the pickers, one file an algorithm

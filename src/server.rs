@@ -32,7 +32,7 @@ use crate::admin;
 use crate::api::Api;
 use crate::cluster::Witness;
 use crate::cluster::clusters::Clusters;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
 use crate::proxy::gate::Gate;
@@ -40,6 +40,8 @@ use crate::proxy::{DataPlane, Settings};
 use crate::pull::Puller;
 use crate::registry::snapshot::Fitness;
 use crate::registry::store::memory::MemoryStore;
+use crate::registry::store::sqlite::SqliteStore;
+use crate::registry::store::{Store, StoreError};
 use crate::registry::suspects::Testimony;
 use crate::registry::{Registry, Rules};
 use crate::route::table::Routes;
@@ -69,7 +71,7 @@ pub enum StartError {
     },
     /// The registry could not be brought up.
     #[error("cannot start the registry: {0}")]
-    Registry(#[from] crate::registry::store::StoreError),
+    Registry(#[from] StoreError),
     /// No registry can be followed.
     #[error("cannot follow a registry (registry.pull): {0}")]
     Pull(#[from] crate::pull::PullError),
@@ -182,12 +184,19 @@ fn membership(
     let told = Told::default();
     let clusters = Clusters::new(config.policies.clone(), prober, told.clone());
     let registry = Registry::start(
-        Box::new(MemoryStore::since(SystemTime::now())),
+        store(&config.registry.store)?,
         rules(config, listeners),
         Arc::new(clusters.clone()),
     )?;
     told.0.get_or_init(|| registry.clone());
     Ok((clusters, registry))
+}
+
+fn store(store: &config::Store) -> Result<Box<dyn Store>, StoreError> {
+    Ok(match store {
+        config::Store::Memory => Box::new(MemoryStore::since(SystemTime::now())),
+        config::Store::Sqlite(settings) => Box::new(SqliteStore::open(settings.clone())?),
+    })
 }
 
 /// The registry as clusters tell it what they find out.

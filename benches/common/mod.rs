@@ -17,6 +17,7 @@ use callboard::names::{InstanceId, ServiceName};
 use callboard::registry::command::Command;
 use callboard::registry::event::Actor;
 use callboard::registry::snapshot::Snapshot;
+use callboard::registry::store::Store;
 use callboard::registry::store::memory::MemoryStore;
 use callboard::registry::{Limits, Observer, Registry, Rules};
 
@@ -102,6 +103,11 @@ pub(crate) fn with_clusters(policy: Policy) -> (Registry, Clusters) {
     };
     let clusters = Clusters::new(policies, prober, ());
     (observed_by(Arc::new(clusters.clone())), clusters)
+}
+
+/// A registry that nobody observes, over a store.
+pub(crate) fn over(store: Box<dyn Store>) -> Registry {
+    Registry::start(store, rules(), Arc::new(Nobody)).expect("a registry")
 }
 
 fn observed_by(observer: Arc<dyn Observer>) -> Registry {

@@ -6,13 +6,14 @@ use super::pulling;
 use super::raw;
 use super::report::{Path, Report};
 use super::scalar::Amount;
-use super::shape::Several;
-use super::variants::Listener;
-use super::{ControlPlane, Proxy};
+use super::shape::{Section, Several};
+use super::variants::{self, Listener};
+use super::{ControlPlane, Proxy, Store};
 use super::{access, tls};
 use crate::api::access::Access;
 use crate::api::guard::Rates;
 use crate::proxy::forwarded::TrustedProxies;
+use crate::registry::store::sqlite;
 use crate::registry::{Limits, Rules};
 use crate::units::format_duration;
 
@@ -102,6 +103,7 @@ pub(super) fn control_plane(
     }
     ControlPlane {
         listen,
+        store: store(raw, default.store, &path, report),
         rules: rules(raw, default.rules, &path, report),
         pull: pulling::pull(raw.pull.as_ref(), &path.key("pull"), report),
         access,
@@ -120,6 +122,37 @@ fn limits(raw: &raw::Limits, default: Limits) -> Limits {
         services: or(&raw.services, default.services),
         instances: or(&raw.instances, default.instances),
         instances_per_service: or(&raw.instances_per_service, default.instances_per_service),
+    }
+}
+
+fn store(raw: &raw::Registry, default: Store, path: &Path, report: &mut Report) -> Store {
+    let Some(variants::Store(raw)) = &raw.store else {
+        return default;
+    };
+    let path = path.key("store");
+    match (&raw.memory, &raw.sqlite) {
+        (Some(_), Some(_)) => {
+            report.error(&path, "has both memory and sqlite (expected one of them)");
+            default
+        }
+        (Some(_), None) => Store::Memory,
+        (None, Some(Section(raw))) => Store::Sqlite(sqlite(raw)),
+        (None, None) => {
+            if report.whole(&path) {
+                report.error(&path, "names no store (expected for example sqlite: {})");
+            }
+            default
+        }
+    }
+}
+
+fn sqlite(raw: &raw::SqliteStore) -> sqlite::Settings {
+    let default = sqlite::Settings::default();
+    sqlite::Settings {
+        path: (raw.path.as_ref()).map_or(default.path, |raw| raw.0.clone()),
+        history: (raw.history.as_ref()).map_or(default.history, |raw| raw.0),
+        max_size: (raw.max_size.as_ref()).map_or(default.max_size, |raw| raw.0),
+        sync: raw.sync.as_ref().map_or(default.sync, |raw| raw.0),
     }
 }
 

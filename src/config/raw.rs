@@ -8,9 +8,9 @@ use serde::de::IgnoredAny;
 
 use super::access::{SecretFile, Sha256, TokenName, TokenScope, Variable};
 use super::scalar::{
-    Address, Admit, Amount, Balancing, BoundedLoad, CallRate, CheckPath, Count, FilePath, Grace,
-    Hashed, HostPattern, HostSuffix, Method, Name, Network, Percent, Period, Protocol, RegistryUrl,
-    RoutePath, Statuses, Switch, Threads, Weight,
+    Address, Admit, Amount, Balancing, BoundedLoad, ByteSize, CallRate, CheckPath, Count, FilePath,
+    Grace, Hashed, History, HostPattern, HostSuffix, Method, Name, Network, Percent, Period,
+    Protocol, RegistryUrl, RoutePath, Statuses, Switch, SyncLevel, Threads, Weight,
 };
 use super::shape::{Entries, Section, Several, Unavailable, given};
 use super::variants::{Auth, Check, Listener, Pull, PullToken, Store};
@@ -97,6 +97,26 @@ mappings! {
         connections: Option<Amount>,
         per_token: Option<CallRate>,
         per_peer: Option<CallRate>,
+    }
+
+    /// `registry.store`, when it is not just a kind.
+    StoreSettings {
+        #[serde(deserialize_with = "given")]
+        memory: Option<Section<MemoryStore>>,
+        #[serde(deserialize_with = "given")]
+        sqlite: Option<Section<SqliteStore>>,
+        etcd: Option<Unavailable>,
+    }
+
+    /// `registry.store.memory`, which has nothing to set.
+    MemoryStore {}
+
+    /// `registry.store.sqlite`.
+    SqliteStore {
+        path: Option<FilePath>,
+        history: Option<History>,
+        max_size: Option<ByteSize>,
+        sync: Option<SyncLevel>,
     }
 
     /// `registry.lease`.

@@ -19,10 +19,13 @@ use crate::cluster::policy::Admission;
 use crate::instance::MAX_WEIGHT;
 use crate::names::ServiceName;
 use crate::pull::{Origin, OriginError};
+use crate::registry::store::sqlite::Sync;
 use crate::units::parse_duration;
 
 /// The longest duration that makes sense anywhere in the file.
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The longest time that history is kept.
+const LONGEST_HISTORY: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
 /// The most worker threads that make sense.
 const MAX_THREADS: usize = 1_024;
 /// More of anything than fits into memory.
@@ -91,6 +94,17 @@ scalars! {
     Period(Duration), "a duration from 1ms to 7 days, such as 250ms, 15s or 5m", period;
     /// A time that may be nothing.
     Grace(Duration), "a duration from 0s to 7 days, such as 0s, 15s or 5m", grace;
+    /// For how long history is kept.
+    History(Duration), "a duration from 1m to 10 years, such as 7d", history;
+    /// A number of bytes.
+    ByteSize(u64), "a size from 1MiB to 1TiB, such as 64MiB or 1GiB", byte_size;
+    /// A file to make.
+    FilePath(PathBuf), "the path of a file", file_path;
+    /// When a change is on the disk.
+    SyncLevel(Sync), "full or normal", |text| choice(text, &[
+        ("full", Sync::Full),
+        ("normal", Sync::Normal),
+    ]);
     /// `on` or `off`.
     Switch(bool), "on or off", switch;
     /// A number of times, at least one.
@@ -135,11 +149,6 @@ scalars! {
     RegistryUrl(Origin), "a URL such as http://10.0.0.1:8500", |text| {
         // Not quoted: somebody may have put a password into it.
         text.parse().map_err(|error: OriginError| error.to_string())
-    };
-    /// The path of a file.
-    FilePath(PathBuf), "the path of a file", |text| match text {
-        "" => Err("is empty".to_owned()),
-        path => Ok(PathBuf::from(path)),
     };
     /// How many there may be.
     Amount(usize), "a number from 1 to 10000000", |text| match text.parse() {
@@ -256,6 +265,46 @@ fn period(text: &str) -> Result<Duration, String> {
         return Err(format!("{} is too short", quoted(text)));
     }
     Ok(duration)
+}
+
+fn history(text: &str) -> Result<Duration, String> {
+    let duration =
+        parse_duration(text).map_err(|_| format!("{} is not a duration", quoted(text)))?;
+    match duration {
+        _ if duration < Duration::from_secs(60) => Err(format!("{} is too short", quoted(text))),
+        _ if duration > LONGEST_HISTORY => Err(format!("{} is too long", quoted(text))),
+        _ => Ok(duration),
+    }
+}
+
+fn byte_size(text: &str) -> Result<u64, String> {
+    const MIB: u64 = 1 << 20;
+    let no_size = || format!("{} is not a size", quoted(text));
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let factor = match unit.trim() {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => MIB,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err(no_size()),
+    };
+    let number: u64 = number.parse().map_err(|_| no_size())?;
+    number
+        .checked_mul(factor)
+        .filter(|bytes| (MIB..=1 << 40).contains(bytes))
+        .ok_or_else(|| format!("{} is out of range", quoted(text)))
+}
+
+fn file_path(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.file_name().is_none() || text.ends_with('/') || text.contains('\0') {
+        return Err(format!("{} names no file", quoted(text)));
+    }
+    Ok(path)
 }
 
 fn percent(text: &str) -> Result<f64, String> {

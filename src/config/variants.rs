@@ -7,7 +7,9 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::raw::{AuthSettings, CheckSettings, ListenerSettings, PullSettings, PullTokenSettings};
+use super::raw::{
+    AuthSettings, CheckSettings, ListenerSettings, PullSettings, PullTokenSettings, StoreSettings,
+};
 use super::scalar::{Address, RegistryUrl, Scalar, is_off, quoted};
 use super::shape::{Section, Several};
 
@@ -22,9 +24,9 @@ pub(super) enum Check {
     Settings(CheckSettings),
 }
 
-/// `registry.store`: the one there is.
+/// `registry.store`: a kind, or a mapping that names one with its settings.
 #[derive(Debug)]
-pub(super) struct Store;
+pub(super) struct Store(pub(super) StoreSettings);
 
 /// `registry.auth`: explicitly none, or whose tokens are good for what.
 #[derive(Debug)]
@@ -93,19 +95,27 @@ impl WordOrMapping for Check {
 }
 
 impl WordOrMapping for Store {
-    const EXPECTED: &'static str = "memory";
+    const EXPECTED: &'static str =
+        "sqlite, memory, or a mapping such as {sqlite: {path: data/callboard.db}}";
 
     fn word(text: &str) -> Result<Self, String> {
+        let settings = StoreSettings::default();
         match text {
-            "memory" => Ok(Self),
-            "sqlite" | "etcd" => Err(format!("{text} is not available in this version")),
+            "memory" => Ok(Self(StoreSettings {
+                memory: Some(Section::default()),
+                ..settings
+            })),
+            "sqlite" => Ok(Self(StoreSettings {
+                sqlite: Some(Section::default()),
+                ..settings
+            })),
+            "etcd" => Err("etcd is not available in this version".to_owned()),
             _ => Err(format!("{} is no store", quoted(text))),
         }
     }
 
     fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
-        // `{memory: {}}` is the long form of `memory`.
-        Self::word(&only_key(map)?).map_err(|wrong| unexpected(&wrong, Self::EXPECTED))
+        StoreSettings::deserialize(MapAccessDeserializer::new(map)).map(Self)
     }
 }
 
@@ -162,15 +172,6 @@ impl WordOrMapping for PullToken {
     fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
         PullTokenSettings::deserialize(MapAccessDeserializer::new(map)).map(Self)
     }
-}
-
-/// The first key of a mapping that is to have one.
-fn only_key<'de, A: MapAccess<'de>>(mut map: A) -> Result<String, A::Error> {
-    let mut first = None;
-    while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
-        first.get_or_insert(key);
-    }
-    Ok(first.unwrap_or_default())
 }
 
 fn unexpected<E: Error>(wrong: &dyn fmt::Display, expected: &str) -> E {

@@ -1,6 +1,7 @@
 //! The seam between the registry and what remembers for it.
 
 pub mod memory;
+pub mod sqlite;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -48,7 +49,7 @@ pub trait Store: Send + 'static {
 }
 
 /// What a store brings back.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recovered {
     /// The members.
     pub members: Vec<Remembered>,

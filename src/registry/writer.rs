@@ -95,7 +95,11 @@ impl Writer {
         first: Revision,
     ) -> Result<Self, StoreError> {
         let state = State::restore(store.recover()?, now, first);
-        store.reserve(state.snapshot().revision)?;
+        // A full disk must not keep what is known from being served. The clock sees to it as well
+        // that indexes do not go back, unless it is set back.
+        if let Err(error) = store.reserve(state.snapshot().revision) {
+            log::warn!("the index after the next restart rests on the clock alone: {error}");
+        }
         let mut writer = Self {
             store,
             published: Arc::new(Published::new(state.snapshot().clone(), now)),

@@ -27,6 +27,8 @@ fn the_shipped_file_names_every_key_that_has_an_effect() {
         ("", ""),
         ("proxy: {", "}"),
         ("registry: {", "}"),
+        ("registry: {store: {", "}}"),
+        ("registry: {store: {sqlite: {", "}}}"),
         ("registry: {lease: {", "}}"),
         ("registry: {pull: {", "}}"),
         ("registry: {pull: {from: http://a, token: {", "}}}"),
@@ -42,7 +44,7 @@ fn the_shipped_file_names_every_key_that_has_an_effect() {
         ("routes: [{service: a, match: {", "}}]"),
         ("routes: [{split: [{service: a, ", "}]}]"),
     ];
-    let unavailable = ["grpc", "retry", "outlier", "slow_start"];
+    let unavailable = ["etcd", "grpc", "retry", "outlier", "slow_start"];
     for (open, close) in sections {
         let error = errors(&format!("{open}\"?\": 1{close}"));
         let (_, known) = error.split_once("(expected ").unwrap();
@@ -79,7 +81,7 @@ fn the_planes_are_what_was_written() {
 registry:
   listen: 0.0.0.0:8500
   auth: none
-  store: {memory: {}}
+  store: {memory: }
   lease: {ttl: 5s, min: 500ms, max: 1m}
   admission: trust
   allow: 10.0.0.0/8
@@ -108,10 +110,37 @@ host_suffix: .Internal.example
             limits: Limits::default(),
         }
     );
+    assert_eq!(config.registry.store, Store::Memory);
     assert_eq!(config.policies.admission, Admission::Trust);
     assert_eq!(
         config.routing.default_routes.unwrap().host_suffix,
         ".internal.example"
+    );
+}
+
+#[test]
+fn a_store_is_a_word_or_a_mapping_with_its_settings() {
+    let store = |text: &str| {
+        config(&format!("registry: {{store: {text}}}"))
+            .registry
+            .store
+    };
+    let default = sqlite::Settings::default();
+    assert_eq!(default.path, std::path::Path::new("data/callboard.db"));
+    for text in ["sqlite", "{sqlite: {}}", "{sqlite: }", "~"] {
+        assert_eq!(store(text), Store::Sqlite(default.clone()), "{text}");
+    }
+    for text in ["memory", "{memory: {}}"] {
+        assert_eq!(store(text), Store::Memory, "{text}");
+    }
+    assert_eq!(
+        store("{sqlite: {path: /var/lib/a.db, history: 30d, max_size: 1GiB, sync: normal}}"),
+        Store::Sqlite(sqlite::Settings {
+            path: "/var/lib/a.db".into(),
+            history: Duration::from_secs(30 * 24 * 60 * 60),
+            max_size: 1 << 30,
+            sync: sqlite::Sync::Normal,
+        })
     );
 }
 

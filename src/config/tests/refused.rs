@@ -19,7 +19,7 @@ fn all_errors_are_told_at_once_in_the_order_of_the_file() {
   threads: many
 registry:
   listen: 0.0.0.0:8500
-  store: sqlite
+  store: etcd
   lease: {ttl: 0s, min: 20s}
   lease: {}
 defaults:
@@ -44,7 +44,7 @@ routes:
         f:3:31: proxy.listen[1].address: "1.2.3.4" has no port (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
         f:3:45: proxy.listen[1].tls: not available in this version (expected to be left out)
         f:4:12: proxy.threads: "many" is no number of threads (expected auto or a number from 1 to 1024)
-        f:7:10: registry.store: sqlite is not available in this version (expected memory)
+        f:7:10: registry.store: etcd is not available in this version (expected sqlite, memory, or a mapping such as {sqlite: {path: data/callboard.db}})
         f:8:16: registry.lease.ttl: "0s" is too short (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
         f:9:3: "lease" is given a second time, first at 8:3 (expected once)
         f:11:3: defaults: unknown key "blance", did you mean balance? (expected balance, hash_on, bounded_load, check, timeouts, retry, outlier, panic_threshold, slow_start, drain)
@@ -127,7 +127,7 @@ fn what_this_version_does_not_have_is_refused() {
         "defaults: {check: {grpc: {}}}",
         "defaults: {check: grpc}",
     ]), @r#"
-        f:1:19: registry.store: etcd is not available in this version (expected memory)
+        f:1:26: registry.store.etcd: not available in this version (expected to be left out)
         f:1:44: proxy.listen[0].tls: not available in this version (expected to be left out)
         f:1:65: proxy.listen[0].protocol: tcp is not available in this version (expected http)
         f:1:79: proxy.listen[0].service: not available in this version (expected to be left out)
@@ -227,6 +227,31 @@ fn faults_of_routes_are_told() {
 }
 
 #[test]
+fn a_store_that_cannot_be_is_refused() {
+    insta::assert_snapshot!(errors_of([
+        "registry: {store: {}}",
+        "registry: {store: {memory: {}, sqlite: {}}}",
+        "registry: {store: {memory: {path: a}}}",
+        "registry: {store: {sqlit: {}}}",
+        "registry: {store: {sqlite: {path: '', history: 1s, max_size: 256, sync: often}}}",
+        "registry: {store: {sqlite: {path: data/, history: 11years, max_size: 64MB, folder: x}}}",
+    ]), @r#"
+        f:1:19: registry.store: names no store (expected for example sqlite: {})
+        f:1:19: registry.store: has both memory and sqlite (expected one of them)
+        f:1:29: registry.store.memory: unknown key "path" (expected no keys here)
+        f:1:20: registry.store: unknown key "sqlit", did you mean sqlite? (expected memory, sqlite, etcd)
+        f:1:35: registry.store.sqlite.path: "" names no file (expected a path such as data/callboard.db)
+        f:1:48: registry.store.sqlite.history: "1s" is too short (expected a duration from 1m to 10 years, such as 7d)
+        f:1:62: registry.store.sqlite.max_size: "256" is out of range (expected a size from 1MiB to 1TiB, such as 64MiB or 1GiB)
+        f:1:73: registry.store.sqlite.sync: "often" is unknown (expected full or normal)
+        f:1:35: registry.store.sqlite.path: "data/" names no file (expected a path such as data/callboard.db)
+        f:1:51: registry.store.sqlite.history: "11years" is too long (expected a duration from 1m to 10 years, such as 7d)
+        f:1:70: registry.store.sqlite.max_size: "64MB" is not a size (expected a size from 1MiB to 1TiB, such as 64MiB or 1GiB)
+        f:1:76: registry.store.sqlite: unknown key "folder" (expected path, history, max_size, sync)
+        "#);
+}
+
+#[test]
 fn values_out_of_range_say_the_range() {
     insta::assert_snapshot!(errors_of([
         "proxy: {threads: 0}",
@@ -266,7 +291,7 @@ fn values_out_of_range_say_the_range() {
         f:1:19: registry.lease: ttl 2h is not between min 1s and max 1h (expected min ≤ ttl ≤ max)
         f:1:23: registry.admission: "prob" is unknown, did you mean probe? (expected probe or trust)
         f:1:18: registry.auth: is no kind of authentication (expected none, or a mapping such as {tokens: [{name: ci, env: CI_TOKEN, scopes: [read]}]})
-        f:1:19: registry.store: "disk" is no store (expected memory)
+        f:1:19: registry.store: "disk" is no store (expected sqlite, memory, or a mapping such as {sqlite: {path: data/callboard.db}})
         f:1:32: defaults.timeouts.connect: "0s" is too short (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
         f:1:30: defaults.check.interval: "1ns" is too short (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
         f:1:26: defaults.check.rise: 1001 is out of range (expected a number from 1 to 1000)
