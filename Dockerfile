@@ -16,6 +16,9 @@ FROM debian:bookworm-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin callboard
 COPY --from=build /out/callboard /usr/local/bin/callboard
 COPY conf/container.yaml /etc/callboard/proxy.yaml
+# Who is registered, and the history. A new volume takes its owner from the folder it is put on.
+RUN install -d -o callboard /data
+VOLUME /data
 USER callboard
 # 8080: clients' requests. 8500: services sign in; it is not for the outside (see the file above).
 EXPOSE 8080 8500

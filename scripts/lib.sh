@@ -89,9 +89,11 @@ callboard_bin() {
 # start_callboard PROXY-PORT REGISTRY-PORT [LINES]: runs callboard on these ports with LINES of
 # YAML added to the configuration, until it is ready; its process id is in $pid.
 start_callboard() {
+    local store
+    store=$(mktemp -d "$work/store.XXXXXX") # nobody is left from the last one
     cat >"$work/proxy.yaml" <<YAML
 proxy: {listen: ["127.0.0.1:$1"]}
-registry: {listen: "127.0.0.1:$2"}
+registry: {listen: "127.0.0.1:$2", store: {sqlite: {path: "$store/callboard.db"}}}
 ${3:-}
 YAML
     start "$work/callboard.log" "$(callboard_bin)" run --config "$work/proxy.yaml"

@@ -13,6 +13,8 @@ mod support;
 mod addresses;
 mod availability;
 mod balancing;
+mod damage;
+mod durability;
 mod evidence;
 mod forwarding;
 mod framing;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -56,6 +56,7 @@ pub(crate) type Held = tokio::task::JoinHandle<reqwest::Result<reqwest::Response
 /// A running callboard; killed when dropped.
 pub(crate) struct Callboard {
     process: Child,
+    command: Command,
     folder: tempfile::TempDir,
     /// The data plane's base URL.
     pub(crate) proxy: String,
@@ -77,41 +78,54 @@ impl Callboard {
 
     fn start_logging(yaml: &str, filter: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_callboard"));
         let config = folder.path().join("proxy.yaml");
-        fs::write(&config, yaml).unwrap();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_callboard"))
+        command
             .args(["run", "--config"])
-            .arg(&config)
-            .envs(filter.map(|filter| ("RUST_LOG", filter)))
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let (mut proxy, mut registry) = (None, None);
-        while proxy.is_none() || registry.is_none() {
-            let Some(line) = lines.next() else {
-                let log = fs::read_to_string(folder.path().join("log")).unwrap();
-                panic!("callboard ended instead of starting:\n{yaml}\n{log}");
-            };
-            let line = line.unwrap();
-            let url = line.rsplit(' ').next().unwrap().to_owned();
-            match line.strip_prefix("callboard: ") {
-                Some(line) if line.starts_with("proxy listening on ") => proxy = Some(url),
-                Some(line) if line.starts_with("registry listening on ") => registry = Some(url),
-                _ => panic!("unexpected line: {line}"),
-            }
-        }
+            .arg(config)
+            .envs(filter.map(|filter| ("RUST_LOG", filter)));
+        Self::start_in(folder, command)
+    }
+
+    /// Runs `command`, which should come to be a callboard, in `folder`.
+    pub(crate) fn start_in(folder: tempfile::TempDir, mut command: Command) -> Self {
+        let (process, [proxy, registry]) = launch(&folder, &mut command);
         // reqwest asks for a provider to be there; another test may have put it there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             process,
+            command,
             folder,
-            proxy: proxy.unwrap(),
-            registry: registry.unwrap(),
+            proxy,
+            registry,
             client: reqwest::Client::new(),
         }
+    }
+
+    /// Kills the process, as a crash would, and lets `meanwhile` loose on its folder; then runs
+    /// another one there, on other ports.
+    pub(crate) fn crash_and_restart(&mut self, meanwhile: impl FnOnce(&Path)) {
+        self.crash();
+        meanwhile(self.folder.path());
+        let (process, [proxy, registry]) = launch(&self.folder, &mut self.command);
+        (self.process, self.proxy, self.registry) = (process, proxy, registry);
+    }
+
+    /// Kills the process, as a crash would.
+    pub(crate) fn crash(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The folder the process runs in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A URL of the data plane.
@@ -287,6 +301,34 @@ impl Drop for Callboard {
             eprintln!("--- callboard's log\n{}", self.log());
         }
     }
+}
+
+/// Starts a process in `folder` and waits until it tells where it listens.
+fn launch(folder: &tempfile::TempDir, command: &mut Command) -> (Child, [String; 2]) {
+    let log = folder.path().join("log");
+    let appended = fs::File::options().create(true).append(true).open(&log);
+    let mut process = command
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(appended.unwrap())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let (mut proxy, mut registry) = (None, None);
+    while proxy.is_none() || registry.is_none() {
+        let Some(line) = lines.next() else {
+            let log = fs::read_to_string(log).unwrap();
+            panic!("callboard ended instead of starting:\n{log}");
+        };
+        let line = line.unwrap();
+        let url = line.rsplit(' ').next().unwrap().to_owned();
+        match line.strip_prefix("callboard: ") {
+            Some(line) if line.starts_with("proxy listening on ") => proxy = Some(url),
+            Some(line) if line.starts_with("registry listening on ") => registry = Some(url),
+            _ => panic!("unexpected line: {line}"),
+        }
+    }
+    (process, [proxy.unwrap(), registry.unwrap()])
 }
 
 /// Runs the binary with `arguments` until it ends.
