@@ -4,6 +4,7 @@
 //! All of them are read off what there is when somebody asks, so that nothing is counted twice and
 //! nothing costs anything in between.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,8 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
+use utoipa::IntoResponses;
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
 use crate::pull::status::Report;
 use crate::registry::snapshot::Snapshot;
@@ -31,10 +34,7 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
     get, path = "/metrics", operation_id = "metrics", tag = "callboard",
     responses((status = 200, description = "All of them", body = String,
         content_type = "application/openmetrics-text"),
-        (status = 401, description = "It needs a token", content_type = "application/problem+json"),
-        (status = 403, description = "The token may not read",
-            content_type = "application/problem+json"),
-        (status = 429, description = "Too many calls", content_type = "application/problem+json"),
+        Refusals,
     )
 )]
 pub(super) async fn metrics(State(sources): State<Sources>) -> Response {
@@ -43,6 +43,28 @@ pub(super) async fn metrics(State(sources): State<Sources>) -> Response {
     match page(Figures::new(&snapshot, report.as_ref())) {
         Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
         Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Describes why a caller may get no figures; the API's guard sees to it.
+struct Refusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        [
+            ("401", "It needs a token"),
+            ("403", "The token may not read"),
+            ("429", "Too many calls"),
+        ]
+        .map(|(status, description)| {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            let response = ResponseBuilder::new()
+                .description(description)
+                .content("application/problem+json", problem)
+                .build();
+            (status.to_owned(), response.into())
+        })
+        .into()
     }
 }
 

@@ -67,10 +67,10 @@ impl Slot {
             verdict: first_verdict(member.recalled, admission),
             check,
         });
-        // Nobody who is neither probed nor renews will be heard of.
-        let hopeful = probing.is_some() || member.lease.is_some();
+        // Nobody who is neither probed nor has a lease to renew will be heard of.
+        let doubted = (member.lease.as_ref()).is_some_and(|lease| lease.is_in_doubt());
         let tenure = match member.recalled {
-            Some(_) if hopeful => Tenure::Recalled,
+            Some(_) if probing.is_some() || doubted => Tenure::Recalled,
             _ => Tenure::Held,
         };
         let slot = Self {

@@ -43,6 +43,12 @@ async fn weigh(callboard: &Callboard, weights: std::ops::RangeInclusive<u32>) ->
     instance
 }
 
+/// A callboard that keeps the last entries of this process only.
+fn forgetful() -> Callboard {
+    let setup = Setup::default().registry("admission: trust");
+    setup.registry("store: memory").start()
+}
+
 #[tokio::test]
 async fn every_change_is_there_with_who_and_why_the_newest_first() {
     let callboard = Callboard::trusting();
@@ -218,7 +224,7 @@ async fn the_members_at_a_moment_are_as_they_were_then() {
 
 #[tokio::test]
 async fn a_moment_that_cannot_be_told_of_is_refused() {
-    let callboard = Callboard::trusting();
+    let callboard = forgetful();
     let _web = weigh(&callboard, 1..=1).await;
     let (status, problem) = refused(&callboard, "/services/web/instances?at=1h").await;
     assert_eq!(status, 410);
@@ -250,7 +256,7 @@ async fn a_moment_that_cannot_be_told_of_is_refused() {
 
 #[tokio::test]
 async fn the_oldest_entries_make_room_and_their_moments_are_forgotten() {
-    let callboard = Callboard::trusting();
+    let callboard = forgetful();
     let register = async |weight: u32| {
         let instances: Vec<_> = (0..500)
             .map(|n| {

@@ -123,7 +123,7 @@ async fn what_happens_at_the_registry_happens_at_the_proxy() {
 async fn an_instance_stays_at_the_proxy_for_as_long_as_it_renews_at_the_registry() {
     let registry = Callboard::trusting();
     let proxy = following(&[&registry.registry]);
-    let one = Instance::start("one");
+    let mut one = Instance::start("one");
     let brief = json!({"lease": {"ttl": "2s"}});
     registry.register("web", &one, brief).await;
     proxy.until("web", &one, "ready").await;
@@ -133,6 +133,7 @@ async fn an_instance_stays_at_the_proxy_for_as_long_as_it_renews_at_the_registry
         registry.client.put(&renewed).send().await.unwrap();
         assert!(proxy.instance("web", &one).await.is_some());
     }
+    one.kill();
     until_count(&registry, "web", 0).await;
     until_count(&proxy, "web", 0).await;
 }

@@ -257,7 +257,7 @@ fn faults_of_limits_and_tls_are_told_at_their_places() {
     f:1:12: registry.tls: lacks one of its two files (expected for example {cert: server.pem, key: server.key})
     f:1:17: registry.tls: lacks one of its two files (expected for example {cert: server.pem, key: server.key})
     f:1:24: registry.tls.cert: "/no/such/file" cannot be read: No such file or directory (os error 2) (expected PEM, the server's own certificate first)
-    f:1:24: registry.tls.cert: is empty (expected the path of a file)
+    f:1:24: registry.tls.cert: "" names no file (expected the path of a file)
     f:1:33: registry.tls.key: a list cannot stand here (expected the path of a file)
     "#);
 }

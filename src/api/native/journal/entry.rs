@@ -144,7 +144,7 @@ pub(super) mod tests {
     #[test]
     fn callboard_itself_has_neither_address_nor_token() {
         let by = serde_json::to_value(Entry::of(&event(7))).unwrap()["by"].take();
-        let expected = json!({"actor": "callboard", "peer": null, "token": null});
+        let expected = json!({"actor": "callboard", "peer": null, "token": null, "registry": null});
         assert_eq!(by, expected);
     }
 }
