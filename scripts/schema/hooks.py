@@ -8,6 +8,7 @@ are. The ranges themselves have unit tests beside their parsers.
 
 import ipaddress
 import re
+from datetime import datetime
 
 import schemathesis
 
@@ -28,6 +29,7 @@ NOBODY = "127.77.0.1"
 def before_call(context, case, kwargs):
     """Moves what is right by the schema to where the server takes it, whatever phase made it up."""
     shorten_waits(case)
+    settle_moments(case)
     if isinstance(case.body, (dict, list)):
         case.body = settle(case.body)
     match_instance(case)
@@ -41,6 +43,17 @@ def shorten_waits(case):
     for name in ("wait", "drain"):
         if is_duration(case.query.get(name)):
             case.query[name] = SHORT_WAIT
+
+
+def settle_moments(case):
+    """Moments are such that have been and are still known, the earlier one first. Another moment
+    than now cannot be waited for, nor is it known how an instance was then."""
+    for name, moment in (("since", "1h"), ("until", "0s"), ("at", "0s")):
+        if is_moment(case.query.get(name)):
+            case.query[name] = moment
+    if case.query.get("at") == "0s":
+        for name in ("index", "wait", "status"):
+            case.query.pop(name, None)
 
 
 def match_instance(case):
@@ -74,6 +87,15 @@ def settle(value):
 
 def is_duration(value):
     return isinstance(value, str) and DURATION.fullmatch(value) is not None
+
+
+def is_moment(value):
+    if is_duration(value):
+        return True
+    try:
+        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def is_name(value):
