@@ -1,8 +1,10 @@
 //! The registry: who is signed in.
 //!
 //! Every change goes through one writer, in order: command → validated against the state → `Event`
-//! → store → state → published [`Snapshot`] → observer → answer. Reads and
-//! heartbeats never meet the writer.
+//! → store → state → published [`Snapshot`] → observer → answer. Reads and heartbeats never wait for
+//! the writer.
+//!
+//! A lease that runs out does not decide alone: `suspects` weighs it with what observers find out.
 //!
 //! Architecture invariant: nothing in here knows of probes, requests or sockets, and no function
 //! below [`Registry`] and its writer reads a clock.

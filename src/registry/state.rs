@@ -38,7 +38,7 @@ const MAX_EMPTY: usize = 1_024;
 
 /// How far the revision jumps ahead at a restart. [`State::touch`] moves revisions on without a
 /// trace in the store, and a client must never see one go back; so a restart assumes that many
-/// touches since the last event: at a thousand a second, 49 days without a single stored change.
+/// touches since the last event or restart: at a thousand a second, 49 days without a stored change.
 /// JSON's 53 bits still hold two million restarts.
 const RESTART_GAP: u64 = 1 << 32;
 

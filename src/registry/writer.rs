@@ -16,6 +16,8 @@
 //! The thread ends when the last handle is dropped. Nobody joins it: a drop may happen on an async
 //! thread, which must not wait for a disk, and whatever was acknowledged is already stored.
 
+mod leases;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,9 +33,8 @@ use crate::names::{InstanceId, ServiceName};
 use super::Observer;
 use super::command::{Applied, Command, Refusal};
 use super::event::{Actor, Event};
-use super::expiry::{Expiry, Holder};
+use super::expiry::Expiry;
 use super::journal::Journal;
-use super::lease::Renewal;
 use super::pulse::Pulse;
 use super::rules::Rules;
 use super::snapshot::{Fitness, Revision};
@@ -178,25 +179,6 @@ impl Writer {
         }
     }
 
-    /// Lets all leases run longer by the time the process `stood_still`.
-    fn forgive(&mut self, stood_still: Duration) {
-        if stood_still.is_zero() {
-            return;
-        }
-        log::warn!(
-            "the process stood still for {stood_still:.1?}; all leases run that much longer"
-        );
-        let services = self.state.snapshot().services.values();
-        for member in services.flat_map(|members| members.instances.values()) {
-            if let Some(lease) = &member.lease {
-                lease.extend(stood_still);
-            }
-        }
-        for holder in self.suspects.clear_all() {
-            self.expiry.watch(&holder);
-        }
-    }
-
     /// Stores, publishes and answers one batch.
     fn carry_out(&mut self, batch: impl Iterator<Item = Request>, clock: impl Fn() -> Instant) {
         let now = clock();
@@ -288,89 +270,6 @@ impl Writer {
         results
     }
 
-    /// These members are heard of again: they are suspects no longer.
-    fn settle(&mut self, members: &[Key], now: Instant) {
-        for key in members {
-            if let Some(holder) = self.suspects.clear(key) {
-                self.expiry.watch(&holder);
-            }
-        }
-        self.tell_of_leases(members, now);
-    }
-
-    fn tell_of_leases(&self, members: &[Key], now: Instant) {
-        if members.is_empty() {
-            return;
-        }
-        // As with what is published, an observer's fault must not end the registry.
-        let told = catch_unwind(AssertUnwindSafe(|| {
-            self.observer.leases_changed(members, now)
-        }));
-        if told.is_err() {
-            log::error!(
-                "an observer of the registry panicked at the leases of {} members; they are judged \
-                 without what it knows",
-                members.len()
-            );
-        }
-    }
-
-    /// Puts everyone whose lease has run out in doubt, and takes out those whose time is up.
-    fn expire_due(&mut self, now: Instant) {
-        let mut missed = Vec::new();
-        for holder in self.expiry.due(now) {
-            if !self.state.holds(&holder) {
-                continue;
-            }
-            match holder.lease.deadline() {
-                Some(deadline) if holder.lease.miss(now) => {
-                    missed.push((holder.service.clone(), holder.id.clone()));
-                    self.suspects.add(holder, deadline);
-                }
-                _ => self.expiry.watch(&holder),
-            }
-        }
-        self.tell_of_leases(&missed, now);
-        self.take_out(now);
-    }
-
-    fn take_out(&mut self, now: Instant) {
-        let snapshot = self.state.snapshot().clone();
-        let members = |service: &ServiceName| {
-            snapshot
-                .members(service.as_str())
-                .map_or(0, |members| members.instances.len())
-        };
-        let at = SystemTime::now();
-        let mut draft = self.state.clone();
-        let (mut events, mut ended) = (Vec::new(), Vec::new());
-        for condemned in self.suspects.due(now, members) {
-            let holder = &condemned.holder;
-            if !self.state.holds(holder) {
-                continue;
-            }
-            // From here on heartbeats are told to register again; before, they keep the lease.
-            if !holder.lease.expire(now) {
-                self.expiry.watch(holder);
-                continue;
-            }
-            events.extend(draft.expire(holder, condemned.why.clone(), at));
-            ended.push(condemned);
-        }
-        match self.keep(&events) {
-            Ok(()) => {
-                self.state = draft;
-                self.publish(now);
-            }
-            Err(_) => {
-                for condemned in ended {
-                    condemned.holder.lease.revive(condemned.missed_at);
-                    self.suspects.spare(condemned, now + RETRY);
-                }
-            }
-        }
-    }
-
     fn keep(&mut self, events: &[Event]) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());
@@ -379,26 +278,6 @@ impl Writer {
         stored.inspect_err(|error| {
             log::error!("the store refused {} changes: {error}", events.len());
         })
-    }
-
-    /// Renews and grants what the commands carried out call for. Gives the members whose lease was in
-    /// doubt.
-    fn settle_leases(&mut self, now: Instant) -> Vec<Key> {
-        let mut settled = Vec::new();
-        for Holder { service, id, lease } in self.state.take_renewed() {
-            if lease.renew(now) == Renewal::Settled {
-                settled.push((service, id));
-            }
-        }
-        for holder in self.state.take_granted() {
-            self.suspects
-                .clear(&(holder.service.clone(), holder.id.clone()));
-            if !holder.lease.is_in_doubt() {
-                holder.lease.renew(now);
-            }
-            self.expiry.watch(&holder);
-        }
-        settled
     }
 
     fn publish(&mut self, now: Instant) {

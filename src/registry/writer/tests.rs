@@ -16,7 +16,7 @@ use super::*;
 use crate::registry::event::Change;
 use crate::registry::fixtures::{TTL, instance, recovered, rules};
 use crate::registry::journal::Journal;
-use crate::registry::lease::Lease;
+use crate::registry::lease::{Lease, Renewal};
 use crate::registry::snapshot::{Fitness, Revision, Snapshot};
 use crate::registry::store::Recovered;
 use crate::registry::store::memory::MemoryStore;
