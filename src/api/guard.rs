@@ -32,7 +32,7 @@ pub use throttle::{Rate, Rates};
 
 /// What may be read without a token.
 const OPEN: &[&str] = &["/", "/healthz", "/readyz", "/api/v1/openapi.json"];
-/// What may be asked as often as one likes: whoever asks restarts a callboard that does not answer.
+/// What may be read as often as one likes: whoever asks restarts a callboard that does not answer.
 const UNMETERED: &[&str] = &["/healthz", "/readyz"];
 
 /// The door to the control plane. Who and how much it lets in can change at any time.
@@ -66,7 +66,7 @@ impl Guard {
         let path = request.uri().path();
         let peer = caller::peer(request.extensions());
         let throttle = self.throttle.load();
-        if !UNMETERED.contains(&path) {
+        if !(reads && UNMETERED.contains(&path)) {
             throttle.admit_peer(peer)?;
         }
         if !reads {

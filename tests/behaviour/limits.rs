@@ -64,6 +64,12 @@ async fn guesses_count_as_calls_of_their_peer() {
         statuses.push(outcome(&callboard, Some("guessed"), list).await.0);
     }
     assert_eq!(statuses, [401, 401, 401, 429, 429]);
+    let elsewhere = ("PUT", "/healthz", Value::Null);
+    assert_eq!(
+        outcome(&callboard, Some("guessed"), elsewhere).await.0,
+        429,
+        "only reading it asks for no token, and is not counted"
+    );
 }
 
 #[tokio::test]
