@@ -48,11 +48,15 @@ impl Mirror {
     /// Takes in a snapshot. Names the services whose missing members are doubted.
     pub(super) fn told_everything(&mut self, listing: Listing, local: &Snapshot) -> Vec<Shrunk> {
         let mut shrunk = Vec::new();
-        self.doubted.clear();
-        for (service, members) in &local.services {
+        let lists = |service: &ServiceName, id: &InstanceId| {
             let listed = listing.get(service);
-            let is_missing = |id: &&InstanceId| !listed.is_some_and(|ids| ids.contains_key(*id));
-            let missing: Vec<_> = members.instances.keys().filter(is_missing).collect();
+            listed.is_some_and(|ids| ids.contains_key(id))
+        };
+        // Once in doubt, a member stays so, however few of the others are missing by now.
+        self.doubted.retain(|(service, id)| !lists(service, id));
+        for (service, members) in &local.services {
+            let ids = members.instances.keys();
+            let missing: Vec<_> = ids.filter(|id| !lists(service, id)).collect();
             let of = members.instances.len();
             if missing.len() * 2 > of {
                 shrunk.push(Shrunk {

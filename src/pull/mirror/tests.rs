@@ -242,6 +242,20 @@ fn a_snapshot_takes_up_to_half_of_a_service_and_doubts_more() {
 }
 
 #[test]
+fn a_doubted_member_is_not_taken_by_a_later_snapshot_that_lacks_fewer() {
+    let mut scene = Scene::new();
+    scene.snapshot(web("a b c d"));
+    scene.snapshot(web("a"));
+    scene.snapshot(web("a b"));
+    assert_eq!(scene.ids("web"), ["a", "b", "c", "d"]);
+    assert!(scene.mirror.vouches_for(&key("web", "b")), "listed again");
+    scene.gone(&key("web", "c"));
+    assert_eq!(scene.ids("web"), ["a", "b", "d"], "an event is believed");
+    scene.leases_run_out();
+    assert_eq!(scene.ids("web"), ["a", "b"]);
+}
+
+#[test]
 fn each_service_is_judged_by_itself() {
     let mut scene = Scene::new();
     let api = |id: &str| listed("api", id, 1, false);
