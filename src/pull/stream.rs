@@ -28,8 +28,9 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long nothing at all may arrive. A registry sends a comment every 15 s.
 const SILENCE: Duration = Duration::from_secs(45);
-/// How many skipped instances of one event are told of one by one.
-const MAX_TOLD: usize = 10;
+/// How long it may take until the first event is there, which may be a snapshot of 100 MB. One that
+/// sends now and then, and never that, is not to be waited for while there are others.
+const BEGINNING: Duration = Duration::from_secs(120);
 /// How much of a text from elsewhere goes into the log.
 const MAX_QUOTED: usize = 200;
 
@@ -81,6 +82,8 @@ enum Lost {
     ContentType(String),
     #[error("sent nothing for {}s", SILENCE.as_secs())]
     Silent,
+    #[error("sent no whole event within {}s", BEGINNING.as_secs())]
+    NoEvent,
     #[error("broke off: {0}")]
     Broken(String),
     #[error("closed the stream")]
@@ -93,6 +96,25 @@ enum Lost {
     NoSnapshot(String),
     #[error("was no longer listened to")]
     Unheard,
+}
+
+impl Lost {
+    /// Whether it came of what the registry says, and not of the way there.
+    fn is_nonsense(&self) -> bool {
+        matches!(self, Self::TooLarge(_) | Self::Unreadable(..))
+    }
+}
+
+impl Session {
+    /// How long to wait for more, `connected` for so long, and what it is not to get any.
+    fn patience(&self, connected: Duration) -> (Duration, Lost) {
+        let left = BEGINNING.saturating_sub(connected);
+        if self.settled.is_some() || left > SILENCE {
+            (SILENCE, Lost::Silent)
+        } else {
+            (left, Lost::NoEvent)
+        }
+    }
 }
 
 impl Stream {
@@ -123,7 +145,12 @@ impl Stream {
                     backoff = Backoff::default();
                     told.clear();
                 }
-            } else {
+            }
+            if error.is_nonsense() {
+                // Resumed, it would go on with the same.
+                known = known.filter(|(of, _)| of != origin);
+            }
+            if session.settled.is_none() || error.is_nonsense() {
                 at = (at + 1) % self.origins.len();
             }
             // Each reason once: an outage is not to fill the log.
@@ -140,20 +167,25 @@ impl Stream {
 
     async fn follow(&self, origin: &Origin, session: &mut Session) -> Result<Infallible, Lost> {
         let mut response = self.connect(origin, session.resumes).await?;
+        let connected = Instant::now();
         let mut decoder = Decoder::default();
         loop {
-            let chunk = timeout(SILENCE, response.chunk())
+            let (patience, impatient) = session.patience(connected.elapsed());
+            let chunk = timeout(patience, response.chunk())
                 .await
-                .map_err(|_| Lost::Silent)?
+                .map_err(|_| impatient)?
                 .map_err(|error| Lost::Broken(causes(error)))?
                 .ok_or(Lost::Closed)?;
-            self.status.heard(Instant::now());
             if session.resumes.is_some() {
                 self.settle(origin, session);
             }
             let mut rest = &chunk[..];
             while let Some(event) = decoder.next(&mut rest)? {
                 self.hear(origin, session, event).await?;
+            }
+            // Until then nothing was heard that says how the membership is.
+            if session.settled.is_some() {
+                self.status.heard(Instant::now());
             }
         }
     }
@@ -197,14 +229,18 @@ impl Stream {
             return Err(Lost::NoSnapshot(quotable(&event.name)));
         }
         let index = event.id.parse().ok();
-        let Read { told, skipped } = self.read(event).await?;
-        for reason in skipped.iter().take(MAX_TOLD) {
+        let Read {
+            told,
+            skipped,
+            others_skipped,
+        } = self.read(event).await?;
+        for reason in &skipped {
             warn!("registry {origin}: skipped {}", quotable(reason));
         }
-        if skipped.len() > MAX_TOLD {
+        if others_skipped > 0 {
             warn!(
                 "registry {origin}: skipped {} instances in all",
-                skipped.len()
+                skipped.len() + others_skipped
             );
         }
         self.settle(origin, session);
@@ -262,5 +298,28 @@ fn quotable(text: &str) -> String {
     match text.char_indices().nth(MAX_QUOTED) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_sends_now_and_then_and_never_an_event_is_given_up() {
+        let mut session = Session::default();
+        assert!(matches!(
+            session.patience(Duration::ZERO),
+            (SILENCE, Lost::Silent)
+        ));
+        let (patience, impatient) = session.patience(BEGINNING - Duration::from_secs(1));
+        assert_eq!(patience, Duration::from_secs(1));
+        assert!(matches!(impatient, Lost::NoEvent));
+        assert_eq!(session.patience(BEGINNING * 2).0, Duration::ZERO);
+        session.settled = Some(Instant::now());
+        assert!(matches!(
+            session.patience(BEGINNING * 2),
+            (SILENCE, Lost::Silent)
+        ));
     }
 }

@@ -12,7 +12,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::instance::check::{
@@ -23,6 +24,9 @@ use crate::names::{InstanceId, ServiceName};
 use crate::registry::Rules;
 use crate::registry::snapshot::Fitness;
 use crate::units::DurationText;
+
+/// How many skipped instances of one event are told of one by one.
+const MAX_TOLD: usize = 10;
 
 /// One instance as the registry lists it.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,8 +58,10 @@ pub(super) enum Told {
 pub(super) struct Read {
     /// What it tells; `None` when that is not known here.
     pub(super) told: Option<Told>,
-    /// Why instances in it were skipped.
+    /// Why instances in it were skipped; the first few.
     pub(super) skipped: Vec<String>,
+    /// How many more were.
+    pub(super) others_skipped: usize,
 }
 
 /// Reads an event; missing leases are granted, and others brought within bounds, by `rules`.
@@ -75,31 +81,49 @@ pub(super) fn read(name: &str, data: &[u8], rules: &Rules) -> Result<Read, serde
 }
 
 fn everything(data: &[u8], rules: &Rules) -> Result<Read, serde_json::Error> {
-    // The items stay where they are in `data` until each is read by itself.
-    let items: Vec<&RawValue> = serde_json::from_slice(data)?;
-    let mut listing = Listing::new();
-    let mut skipped = Vec::new();
-    for item in items {
-        match Shown::read(item.get(), rules) {
-            Err(reason) => skipped.push(reason),
-            Ok(mut listed) => {
-                let instance = &listed.instance;
-                // All instances of a service share the text of its name.
-                let service = listing
-                    .get_key_value(&instance.service)
-                    .map_or_else(|| instance.service.clone(), |(service, _)| service.clone());
-                if let Some(instance) = Arc::get_mut(&mut listed.instance) {
-                    instance.service = service.clone();
-                }
-                let id = listed.instance.id.clone();
-                listing.entry(service).or_default().insert(id, listed);
+    let mut json = serde_json::Deserializer::from_slice(data);
+    let read = json.deserialize_seq(Everything(rules))?;
+    json.end().map(|()| read)
+}
+
+/// Reads the items of a list one after the other: whoever sends one of a hundred million nothings is
+/// to find no room made for each.
+struct Everything<'r>(&'r Rules);
+
+impl<'de> Visitor<'de> for Everything<'_> {
+    type Value = Read;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of instances")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Read, A::Error> {
+        let mut listing = Listing::new();
+        let mut read = Read::default();
+        // Each stays where it is in the data until it is read by itself.
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            match Shown::read(item.get(), self.0) {
+                Err(_) if read.skipped.len() == MAX_TOLD => read.others_skipped += 1,
+                Err(reason) => read.skipped.push(reason),
+                Ok(listed) => add(&mut listing, listed),
             }
         }
+        read.told = Some(Told::Everything(listing));
+        Ok(read)
     }
-    Ok(Read {
-        told: Some(Told::Everything(listing)),
-        skipped,
-    })
+}
+
+fn add(listing: &mut Listing, mut listed: Listed) {
+    let instance = &listed.instance;
+    // All instances of a service share the text of its name.
+    let service = listing
+        .get_key_value(&instance.service)
+        .map_or_else(|| instance.service.clone(), |(service, _)| service.clone());
+    if let Some(instance) = Arc::get_mut(&mut listed.instance) {
+        instance.service = service.clone();
+    }
+    let id = listed.instance.id.clone();
+    listing.entry(service).or_default().insert(id, listed);
 }
 
 fn here(data: &[u8], rules: &Rules) -> Result<Read, serde_json::Error> {
@@ -112,6 +136,7 @@ fn here(data: &[u8], rules: &Rules) -> Result<Read, serde_json::Error> {
                 .ok()
                 .map(|Names { service, id }| Told::Gone(service, id)),
             skipped: vec![reason],
+            others_skipped: 0,
         }),
     }
 }
@@ -120,7 +145,7 @@ impl From<Told> for Read {
     fn from(told: Told) -> Self {
         Self {
             told: Some(told),
-            skipped: Vec::new(),
+            ..Self::default()
         }
     }
 }

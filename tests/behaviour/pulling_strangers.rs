@@ -120,6 +120,38 @@ async fn an_endless_line_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_registry_that_talks_nonsense_is_left_for_the_next() {
+    let registry = Callboard::trusting();
+    let one = Instance::start("one");
+    registry.register("web", &one, json!({})).await;
+    for nonsense in ["event: upsert\ndata: {\nid: 2\n\n", "data: [\n\n"] {
+        let (url, _) = server(
+            format!("{EVENTS}event: snapshot\ndata: []\nid: 1\n\nevent: upsert\n{nonsense}"),
+            Then::Hold,
+        );
+        let proxy = following(&[&url, &registry.registry]);
+        until_count(&proxy, "web", 1).await;
+        let (_, answer) = readyz(&proxy).await;
+        assert_eq!(answer["pull"]["from"], registry.registry, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn what_says_nothing_of_the_membership_makes_it_no_fresher() {
+    let (url, calls) = server(format!("{EVENTS}: hello\n\n"), Then::Close);
+    let proxy = following(&[&url]);
+    eventually("it was tried a few times", || async {
+        (calls.load(Ordering::SeqCst) > 3).then_some(())
+    })
+    .await;
+    until_ready(&proxy, "it is as stale as it is old", |_, answer| {
+        let stale = answer["pull"]["stale_for"].as_str();
+        stale.is_some_and(|stale| !stale.ends_with("ms") && stale != "0s")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_instance_that_cannot_be_read_costs_the_others_nothing() {
     let one = Instance::start("one");
     let good = json!({"service": "web", "id": "one", "address": "127.0.0.1", "port": one.port,

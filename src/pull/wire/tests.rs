@@ -125,7 +125,7 @@ fn one_that_does_not_fit_is_gone_and_said_to_be_skipped() {
         ("check", json!({"http": {"path": "/", "expect": ["many"]}})),
         ("lease", json!({"ttl": "soon"})),
     ] {
-        let Read { told, skipped } = one(&with(|shown| shown[field] = value.clone()));
+        let Read { told, skipped, .. } = one(&with(|shown| shown[field] = value.clone()));
         let gone = Told::Gone("web".parse().unwrap(), "a".parse().unwrap());
         assert_eq!(told, Some(gone), "{field}: {value}");
         assert!(skipped[0].starts_with("web/a: "), "{skipped:?}");
@@ -140,7 +140,7 @@ fn a_snapshot_lists_all_but_those_that_do_not_fit() {
     let odd = with(|shown| shown["port"] = "80".into());
     let other = with(|shown| shown["service"] = "API".into());
     let data = json!([shown(), odd, b, 7, other]).to_string();
-    let Read { told, skipped } = read("snapshot", data.as_bytes(), &rules()).unwrap();
+    let Read { told, skipped, .. } = read("snapshot", data.as_bytes(), &rules()).unwrap();
     let Some(Told::Everything(listing)) = told else {
         panic!("{told:?}");
     };
@@ -150,6 +150,18 @@ fn a_snapshot_lists_all_but_those_that_do_not_fit() {
         .collect();
     assert_eq!(names, ["api/a", "web/a", "web/b"]);
     assert_eq!(skipped.len(), 2);
+}
+
+#[test]
+fn of_a_snapshot_full_of_nothings_a_few_are_told_and_the_others_counted() {
+    let data = format!("[{}{}]", "0,".repeat(100_000), shown());
+    let read = read("snapshot", data.as_bytes(), &rules()).unwrap();
+    assert_eq!(read.skipped.len(), MAX_TOLD);
+    assert_eq!(read.others_skipped, 100_000 - MAX_TOLD);
+    let Some(Told::Everything(listing)) = read.told else {
+        panic!("{:?}", read.told);
+    };
+    assert_eq!(listing.len(), 1);
 }
 
 #[test]
