@@ -77,6 +77,8 @@ impl Reloader {
         self.running.registry = ControlPlane {
             listen: self.running.registry.listen,
             tls: self.running.registry.tls.take(),
+            store: self.running.registry.store.clone(),
+            pull: self.running.registry.pull.take(),
             ..config.registry
         };
         self.running.proxy.trusted_proxies = config.proxy.trusted_proxies;

@@ -101,3 +101,12 @@ async fn an_instance_made_ready_by_a_reload_is_news_to_watchers() {
     let news: serde_json::Value = news.json().await.unwrap();
     assert_eq!(news[0]["availability"], "ready");
 }
+
+#[tokio::test]
+async fn what_needs_a_restart_is_said_by_every_reload_until_there_is_one() {
+    let callboard = setup("").start();
+    callboard.rewrite(&setup("").registry("store: memory"));
+    for _ in 0..2 {
+        callboard.reload("registry.store changed").await;
+    }
+}
