@@ -6,14 +6,15 @@ therefore moved into the range the server takes; those that are wrong by the sch
 are. The ranges themselves have unit tests beside their parsers.
 """
 
+import datetime
 import ipaddress
 import re
-from datetime import datetime
 
 import schemathesis
 
 DURATION = re.compile(r"(0|([0-9]{1,9}((\.[0-9]{1,3})?(ms|s)|(\.[0-9])?(m|h|d)))+)")
 
+TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T.*(Z|[+-][0-9]{2}:[0-9]{2})", re.IGNORECASE)
 NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 STATUSES = re.compile(r"[1-5][0-9][0-9]-[1-5][0-9][0-9]")
 
@@ -21,6 +22,9 @@ STATUSES = re.compile(r"[1-5][0-9][0-9]-[1-5][0-9][0-9]")
 SOME_DURATION = "15s"
 # Long polls and drains are waited for; their ends are tested in tests/behaviour.
 SHORT_WAIT = "1ms"
+# A time that has been, and is none before 1970.
+SOME_TIME = "2001-01-01T00:00:00Z"
+EXCLUSIVE = [("at", "index"), ("at", "wait"), ("at", "status"), ("since", "until")]
 # Probes of what was made up here must not reach anybody.
 NOBODY = "127.77.0.1"
 
@@ -46,14 +50,14 @@ def shorten_waits(case):
 
 
 def settle_moments(case):
-    """Moments are such that have been and are still known, the earlier one first. Another moment
-    than now cannot be waited for, nor is it known how an instance was then."""
-    for name, moment in (("since", "1h"), ("until", "0s"), ("at", "0s")):
-        if is_moment(case.query.get(name)):
-            case.query[name] = moment
-    if case.query.get("at") == "0s":
-        for name in ("index", "wait", "status"):
-            case.query.pop(name, None)
+    """Moments are of the past, and of parameters that do not go together, or in one order only, the
+    call keeps one."""
+    for name in ("at", "since", "until"):
+        if is_time(case.query.get(name)):
+            case.query[name] = SOME_TIME
+    for kept, dropped in EXCLUSIVE:
+        if kept in case.query and dropped in case.query:
+            del case.query[dropped]
 
 
 def match_instance(case):
@@ -89,13 +93,14 @@ def is_duration(value):
     return isinstance(value, str) and DURATION.fullmatch(value) is not None
 
 
-def is_moment(value):
-    if is_duration(value):
-        return True
+def is_time(value):
+    if not isinstance(value, str) or TIME.fullmatch(value) is None:
+        return False
     try:
-        return isinstance(value, str) and datetime.fromisoformat(value).tzinfo is not None
+        datetime.datetime.fromisoformat(value)
     except ValueError:
         return False
+    return True
 
 
 def is_name(value):
