@@ -150,7 +150,10 @@ fn base(text: &str) -> Result<Url, SettingsError> {
             && url.query().is_none()
             && url.fragment().is_none()
     });
-    url.ok_or_else(|| SettingsError::Url(text.to_owned()))
+    url.ok_or_else(|| match text.contains('@') {
+        true => SettingsError::Credentials,
+        false => SettingsError::Url(text.to_owned()),
+    })
 }
 
 fn bearer(token: &str) -> Result<HeaderValue, SettingsError> {

@@ -15,6 +15,12 @@ pub enum SettingsError {
          http://127.0.0.1:8500)"
     )]
     Url(String),
+    /// The URL may hold a password, and is therefore not repeated.
+    #[error(
+        "the URL of the registry holds a user name or a password (expected none: a token is what \
+         lets in)"
+    )]
+    Credentials,
     /// The token cannot be sent.
     #[error(
         "the token holds characters that no token has (expected visible ASCII, and no newline)"
