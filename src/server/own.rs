@@ -11,7 +11,7 @@ use nix::ifaddrs::getifaddrs;
 pub(super) fn reached_at(listeners: &[SocketAddr]) -> Vec<(IpNet, u16)> {
     let of_machine = if listeners
         .iter()
-        .any(|listener| listener.ip().is_unspecified())
+        .any(|listener| listener.ip().to_canonical().is_unspecified())
     {
         this_machine()
     } else {
@@ -21,7 +21,8 @@ pub(super) fn reached_at(listeners: &[SocketAddr]) -> Vec<(IpNet, u16)> {
 }
 
 fn reached_among(listeners: &[SocketAddr], of_machine: &[IpNet]) -> Vec<(IpNet, u16)> {
-    let nets = |listener: &SocketAddr| match listener.ip() {
+    // `[::ffff:127.0.0.1]:8080` is reached at 127.0.0.1.
+    let nets = |listener: &SocketAddr| match listener.ip().to_canonical() {
         // A listener on [::] takes IPv4 as well.
         IpAddr::V6(any) if any.is_unspecified() => of_machine.to_vec(),
         IpAddr::V4(any) if any.is_unspecified() => {
@@ -82,6 +83,12 @@ mod tests {
             reached(&["127.0.0.1:8500", "[fd00::2]:80"]),
             ["127.0.0.1/32 8500", "fd00::2/128 80"]
         );
+    }
+
+    #[test]
+    fn a_listener_on_an_ipv4_address_in_ipv6_is_reached_at_that() {
+        assert_eq!(reached(&["[::ffff:10.0.0.2]:80"]), ["10.0.0.2/32 80"]);
+        assert_eq!(reached(&["[::ffff:0.0.0.0]:80"]), reached(&["0.0.0.0:80"]));
     }
 
     #[test]
