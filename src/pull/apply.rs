@@ -1,6 +1,7 @@
 //! Carries out what the mirror asks for: in batches, in order, and again where the store refused.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use log::{error, warn};
@@ -125,10 +126,14 @@ impl Applier {
     /// Submits commands in batches; names the instances that break a rule.
     async fn submit(&self, from: &Origin, commands: Vec<Command>) -> Vec<Key> {
         let mut broken = Vec::new();
+        let mut refused = Refused::default();
         let mut commands = commands.into_iter();
         loop {
             let batch: Vec<_> = commands.by_ref().take(MAX_COMMANDS).collect();
             if batch.is_empty() {
+                if refused.count > 0 {
+                    error!("registry {from}: {refused}");
+                }
                 return broken;
             }
             let keys: Vec<Key> = batch
@@ -155,14 +160,53 @@ impl Applier {
                         warn!("registry {from}: skipped {}/{}: {refusal}", key.0, key.1);
                         broken.push(key);
                     }
-                    Err(refusal) => {
-                        error!(
-                            "{}/{} was not mirrored from {from} and will be tried again: {refusal}",
-                            key.0, key.1
-                        );
-                    }
+                    Err(refusal) => refused.add(key, refusal),
                 }
             }
         }
+    }
+}
+
+/// What was refused and is due again. A store that keeps nothing refuses everything, every few
+/// seconds; the log, which may be on the same disk, gets one line of it.
+#[derive(Debug, Default)]
+struct Refused {
+    count: usize,
+    first: Option<(Key, Refusal)>,
+}
+
+impl Refused {
+    fn add(&mut self, key: Key, refusal: Refusal) {
+        self.count += 1;
+        self.first.get_or_insert((key, refusal));
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, first } = self;
+        write!(f, "{count} changes were refused here and are tried again")?;
+        match first {
+            Some(((service, id), refusal)) => write!(f, "; the first, {service}/{id}: {refusal}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_are_refused_it_is_told_in_one_line() {
+        let mut refused = Refused::default();
+        for id in ["a", "b", "c"] {
+            let key = ("web".parse().unwrap(), id.parse().unwrap());
+            refused.add(key, Refusal::Unavailable("the disk is full".to_owned()));
+        }
+        let told = refused.to_string();
+        assert!(told.starts_with("3 changes were refused here"), "{told}");
+        assert!(told.contains("the first, web/a: "), "{told}");
+        assert!(!told.contains('\n') && !told.contains("web/b"), "{told}");
     }
 }
