@@ -102,7 +102,10 @@ impl Slot {
         }
         self.draining = member.draining;
         self.lease.clone_from(&member.lease);
-        if member.recalled.is_none() {
+        // A registration renews or replaces the lease. One still in doubt says that the instance was
+        // only described otherwise, drained or resumed, and has yet to be heard of.
+        let doubted = (self.lease.as_ref()).is_some_and(|lease| lease.is_in_doubt());
+        if member.recalled.is_none() && !doubted {
             self.tenure = Tenure::Held;
             self.inquiry = None;
         }
@@ -133,14 +136,8 @@ impl Slot {
             return None;
         };
         self.tenure = Tenure::Missed;
-        match &self.probing {
-            Some(probing) => probing.watch.probe_now(),
-            None if self.inquiry.is_some() => {}
-            None => {
-                let check = Check::default();
-                self.inquiry = Some(watch(cluster, prober, &self.endpoint, &check));
-            }
-        }
+        self.probe_now();
+        self.inquire(cluster, prober);
         self.endpoint
             .has_answered(ttl, now)
             .then_some(Testimony::Answers)
@@ -159,7 +156,18 @@ impl Slot {
             check,
             verdict: verdict.unwrap_or_else(|| Verdict::new(true)),
         });
+        self.inquire(cluster, prober);
         self.settle();
+    }
+
+    /// Has a member asked by other means whose lease ran out and which has no check.
+    fn inquire(&mut self, cluster: &Arc<Cluster>, prober: &Prober) {
+        if self.probing.is_some() || self.tenure != Tenure::Missed {
+            self.inquiry = None;
+        } else if self.inquiry.is_none() {
+            let check = Check::default();
+            self.inquiry = Some(watch(cluster, prober, &self.endpoint, &check));
+        }
     }
 
     /// Takes one probe's answer into account.

@@ -106,6 +106,17 @@ impl Scene {
         self.cluster.probed(&id, key, answer, now);
     }
 
+    /// Publishes the member as `change` leaves it.
+    fn amend(&mut self, change: impl FnOnce(&mut Member)) {
+        change(&mut self.member);
+        self.member.observed = self.member.observed.next();
+        self.publish();
+    }
+
+    fn patch(&mut self) {
+        self.amend(|member| Arc::make_mut(&mut member.instance).weight += 1);
+    }
+
     fn miss(&self) -> Instant {
         let lease = self.member.lease.as_ref().unwrap();
         let now = lease.deadline().unwrap();
@@ -212,6 +223,43 @@ fn a_member_without_a_check_is_asked_while_its_lease_is_in_doubt() {
     scene.renew(now);
     assert!(scene.cluster.control().slots["web-1"].is_unprobed());
     assert_eq!(scene.availability(), Availability::Ready);
+}
+
+#[test]
+fn a_suspect_that_is_changed_or_drained_remains_one_and_is_asked_on() {
+    for check in [CheckOverride::default(), CheckOverride::off()] {
+        let mut scene = Scene::new(check, None);
+        scene.probed(Ok(()), Instant::now());
+        let now = scene.miss();
+        scene.patch();
+        assert_eq!(scene.availability(), Availability::Suspect);
+        scene.amend(|member| member.draining = true);
+        assert!(!scene.cluster.control().slots["web-1"].is_unprobed());
+        scene.probed(Err("refused"), now);
+        assert_eq!(scene.told(), [fails()]);
+
+        scene.member.lease.as_ref().unwrap().renew(now);
+        scene.amend(|member| member.draining = false);
+        assert_ne!(scene.availability(), Availability::Draining);
+        scene.probed(Err("refused"), now);
+        assert_eq!(scene.told(), [], "it was heard of again");
+    }
+}
+
+#[test]
+fn a_suspect_whose_check_is_turned_off_is_asked_on() {
+    let scene = Scene::ready();
+    let now = scene.miss();
+    let unchecked = Policy {
+        check: None,
+        ..Policy::default()
+    };
+    scene.cluster.configure(&unchecked, Admission::Probe);
+    assert!(!scene.cluster.control().slots["web-1"].is_unprobed());
+    scene.probed(Err("refused"), now);
+    assert_eq!(scene.told(), [fails()]);
+    scene.renew(now);
+    assert!(scene.cluster.control().slots["web-1"].is_unprobed());
 }
 
 #[test]
