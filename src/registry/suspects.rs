@@ -59,6 +59,7 @@ pub(super) struct Condemned {
     pub(super) missed_at: Instant,
     /// For the journal.
     pub(super) why: String,
+    testimony: Option<Testimony>,
 }
 
 pub(super) type Key = (ServiceName, InstanceId);
@@ -163,6 +164,7 @@ impl Suspects {
                 why: suspect.why(now),
                 missed_at: suspect.missed_at,
                 holder: suspect.holder,
+                testimony: suspect.testimony,
             });
         }
         if !condemned.is_empty() {
@@ -171,11 +173,15 @@ impl Suspects {
         condemned
     }
 
-    /// A condemned suspect could not be taken out; it comes up again at `look_at`.
+    /// A condemned suspect could not be taken out; it comes up again at `look_at`, unless it is found
+    /// to answer before that.
     pub(super) fn spare(&mut self, condemned: Condemned, look_at: Instant) {
         let key = key(&condemned.holder);
         self.add(condemned.holder, condemned.missed_at);
         self.look_at(&key, look_at);
+        if let Some(suspect) = self.by_member.get_mut(&key) {
+            suspect.testimony = condemned.testimony;
+        }
         if let Some(losses) = self.by_service.get_mut(&key.0) {
             losses.gone.pop_back();
         }

@@ -7,6 +7,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// A writer without its thread, with members whose leases last a second.
 struct Scene {
     writer: Writer,
+    shelf: Shelf,
     witness: Arc<Witness>,
     now: Instant,
 }
@@ -16,10 +17,12 @@ impl Scene {
         let now = Instant::now();
         let witness = Arc::new(Witness::default());
         let rules = Arc::new(ArcSwap::from_pointee(rules()));
-        let store = Box::new(Shelf::default());
+        let shelf = Shelf::default();
+        let store = Box::new(shelf.clone());
         let writer = Writer::new(store, rules, witness.clone(), now, Revision(1)).unwrap();
         let mut scene = Self {
             writer,
+            shelf,
             witness,
             now,
         };
@@ -238,4 +241,44 @@ fn a_member_that_came_back_from_the_store_is_in_doubt_and_has_a_whole_ttl() {
     assert!(writer.suspects.next().is_none());
     writer.expire_due(now + TTL);
     assert!(writer.suspects.next().is_some());
+}
+
+#[test]
+fn whoever_could_not_be_taken_out_stays_suspected_of_the_same_and_may_still_clear_itself() {
+    let mut scene = Scene::of(&["a", "b", "c"]);
+    scene.wait(SECOND * 9 / 10);
+    scene.renew("b");
+    scene.renew("c");
+    scene.wait(SECOND / 10);
+    scene.shelf.refuse(true);
+    scene.testify("a", fails());
+    assert_eq!(scene.here(), ["a", "b", "c"]);
+
+    scene.testify("a", Testimony::Answers);
+    scene.shelf.refuse(false);
+    scene.renew("b");
+    scene.renew("c");
+    scene.wait(RETRY * 9 / 10);
+    scene.renew("b");
+    scene.renew("c");
+    scene.wait(RETRY / 5);
+    assert_eq!(
+        scene.here(),
+        ["a", "b", "c"],
+        "it answers, and has its grace"
+    );
+
+    scene.shelf.refuse(true);
+    scene.testify("a", fails());
+    scene.shelf.refuse(false);
+    scene.renew("b");
+    scene.renew("c");
+    scene.wait(RETRY * 9 / 10);
+    scene.renew("b");
+    scene.renew("c");
+    scene.wait(RETRY / 5);
+    assert_eq!(scene.here(), ["b", "c"]);
+    let events = scene.shelf.events();
+    let why = events.last().and_then(|event| event.why.clone()).unwrap();
+    assert!(why.ends_with("probe: refused"), "{why}");
 }
