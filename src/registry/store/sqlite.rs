@@ -84,7 +84,7 @@ pub struct SqliteStore {
     /// The open file, or what is wrong with the one at the path, so that another has to take its
     /// place.
     db: Result<Connection, String>,
-    /// Which file is open; `None` is a path that could not be looked at.
+    /// Which files are open; `None` is a path that could not be looked at.
     identity: Option<Identity>,
     reader: Arc<Reader>,
     /// What fails where nobody is answered, reported once until it works again.
@@ -174,8 +174,8 @@ impl SqliteStore {
     /// Goes on with the file that is at the path now.
     fn reopen(&mut self) -> Result<(), StoreError> {
         self.reader.replaced();
-        self.identity = self.files.identity();
         self.db = Ok(reopen(&self.files, self.settings.sync)?);
+        self.identity = self.files.identity();
         Ok(())
     }
 
@@ -238,7 +238,7 @@ impl Store for SqliteStore {
     fn append(&mut self, events: &[Event], before: &Snapshot) -> Result<(), StoreError> {
         let rows = write::rows(events)?;
         if self.db.is_ok() && self.files.identity() != self.identity {
-            self.give_up(&"somebody removed or replaced it");
+            self.give_up(&"somebody removed, emptied or replaced it or its log");
         }
         self.start_over(before)?;
         let sync = self.settings.sync;

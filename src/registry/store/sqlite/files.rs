@@ -8,7 +8,7 @@
 //! ```
 
 use std::ffi::OsString;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,9 +27,22 @@ pub(super) struct Files {
     path: PathBuf,
 }
 
-/// One file, whatever its name.
+/// How many links may lead from one to the next.
+const LINKS: usize = 40;
+
+/// Which files a database and its log are, whatever their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(u64, u64);
+pub(super) struct Identity {
+    database: Inode,
+    log: Option<Inode>,
+}
+
+/// A file of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Inode {
+    device: u64,
+    number: u64,
+}
 
 /// Held for as long as the process uses the database. A lock of SQLite's own would keep `sqlite3`
 /// out as well.
@@ -39,7 +52,9 @@ pub(super) struct Lock(
 );
 
 impl Files {
-    /// Those of the database at `path`, whose folder is made if need be.
+    /// Those of the database at `path`, whose folder is made if need be. If that is a link, they are
+    /// beside what it leads to, where SQLite has its own: so the lock is the same by every name, and
+    /// a link is never taken for the file.
     ///
     /// # Errors
     /// When there can be no database at `path`.
@@ -47,13 +62,12 @@ impl Files {
         if path.is_dir() {
             return Err(failed(path, "is a folder (expected a file's name)"));
         }
+        let path = followed(path)?;
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)
                 .map_err(|error| failed(folder, format!("cannot be made: {error}")))?;
         }
-        Ok(Self {
-            path: path.to_owned(),
-        })
+        Ok(Self { path })
     }
 
     /// The database.
@@ -61,10 +75,15 @@ impl Files {
         &self.path
     }
 
-    /// Which file is at the database's path; `None` if there is none.
+    /// Which files are at the database's path and beside it; `None` if there is no database, or
+    /// nothing in it.
     pub(super) fn identity(&self) -> Option<Identity> {
-        let file = fs::metadata(&self.path).ok()?;
-        Some(Identity(file.dev(), file.ino()))
+        let database = fs::metadata(&self.path).ok()?;
+        let log = fs::metadata(self.beside("-wal")).ok();
+        (database.len() > 0).then(|| Identity {
+            database: inode(&database),
+            log: log.as_ref().map(inode),
+        })
     }
 
     /// Where a new database is made.
@@ -171,6 +190,26 @@ impl Files {
     }
 }
 
+/// The file that `path` leads to, whether or not it is there.
+fn followed(path: &Path) -> Result<PathBuf, StoreError> {
+    let mut followed = path.to_owned();
+    for _ in 0..LINKS {
+        let Ok(target) = fs::read_link(&followed) else {
+            return Ok(followed);
+        };
+        followed.pop();
+        followed.push(target);
+    }
+    Err(failed(path, "leads from link to link (expected a file)"))
+}
+
+fn inode(file: &Metadata) -> Inode {
+    Inode {
+        device: file.dev(),
+        number: file.ino(),
+    }
+}
+
 fn remove(file: &Path) -> io::Result<()> {
     ignore_absent(fs::remove_file(file))
 }
@@ -270,6 +309,33 @@ mod tests {
         );
         drop(lock);
         files.lock().unwrap();
+    }
+
+    #[test]
+    fn a_link_has_the_lock_and_the_log_of_what_it_leads_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(&folder);
+        let (link, further) = (folder.path().join("link"), folder.path().join("further"));
+        std::os::unix::fs::symlink("data/a.db", &link).unwrap();
+        std::os::unix::fs::symlink(&link, &further).unwrap();
+        let linked = Files::at(&further).unwrap();
+        assert_eq!(linked.path(), files.path(), "though nothing is there yet");
+        let _lock = files.lock().unwrap();
+        linked.lock().unwrap_err();
+
+        fs::write(linked.draft(), "new").unwrap();
+        linked.replace().unwrap();
+        assert_eq!(fs::read_to_string(files.path()).unwrap(), "new");
+        assert!(fs::symlink_metadata(&further).unwrap().is_symlink());
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_are_no_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("link", &link).unwrap();
+        let refused = Files::at(&link).unwrap_err().to_string();
+        assert!(refused.contains("leads from link to link"), "{refused}");
     }
 
     #[test]

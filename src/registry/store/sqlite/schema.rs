@@ -157,6 +157,8 @@ pub(super) fn open(path: &Path, sync: Sync) -> rusqlite::Result<Connection> {
     // The write-ahead log is carried over every 4 MiB, and is no larger than that afterwards.
     db.pragma_update(None, "wal_autocheckpoint", 1_000)?;
     db.pragma_update_and_check(None, "journal_size_limit", 4_194_304, |_| Ok(()))?;
+    // The first look makes the log.
+    Mark::Compacted.read(&db)?;
     Ok(db)
 }
 

@@ -214,11 +214,32 @@ fn no_change_is_refused_because_the_file_was_damaged_meanwhile() {
 }
 
 #[test]
-fn a_file_that_was_removed_meanwhile_is_made_again() {
-    let mut world = populated();
-    fs::remove_file(&world.settings.path).unwrap();
-    world.register("web", "after");
-    assert_eq!(world.restart().members, world.expected().members);
+fn a_file_that_was_removed_or_emptied_meanwhile_is_made_again() {
+    for harm in [
+        (|path| fs::remove_file(path).unwrap()) as fn(&Path),
+        |path| truncate(path, 0),
+        |path| fs::remove_file(path.with_extension("db-wal")).unwrap(),
+    ] {
+        let mut world = populated();
+        harm(&world.settings.path);
+        world.register("web", "after");
+        let path = world.settings.path.clone();
+        let crashed = copy_of(&path);
+        let restored = world.restart_after(|_| {
+            let _ = fs::remove_file(path.with_extension("db-shm"));
+            for (name, content) in crashed {
+                fs::write(name, content).unwrap();
+            }
+        });
+        assert_eq!(restored.members, world.expected().members);
+    }
+}
+
+/// The database and its log as a crash of this moment would leave them.
+fn copy_of(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    [path.to_owned(), path.with_extension("db-wal")]
+        .map(|name| (name.clone(), fs::read(name).unwrap()))
+        .into()
 }
 
 #[test]
