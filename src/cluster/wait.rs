@@ -27,18 +27,24 @@ impl Cluster {
         self.wait_while(id, wait, waiting).await
     }
 
-    /// Waits until a member has nothing in flight, at most for `wait`, and gives its state then;
-    /// `None` if it is not there. Meant for members that drain: others become busy again.
+    /// Waits until a member has nothing in flight, at most for `wait`, and gives its state then, or
+    /// its last one if it left meanwhile; `None` if it is not there. Meant for members that drain:
+    /// others become busy again.
     pub async fn idle(&self, id: &str, wait: Duration) -> Option<Status> {
-        self.wait_while(id, wait, |status| status.in_flight > 0)
-            .await
+        let mut last = None;
+        let idle = self.wait_while(id, wait, |status| {
+            let busy = status.in_flight > 0;
+            last = Some(status.clone());
+            busy
+        });
+        idle.await.or(last)
     }
 
     async fn wait_while(
         &self,
         id: &str,
         wait: Duration,
-        waiting: impl Fn(&Status) -> bool,
+        mut waiting: impl FnMut(&Status) -> bool,
     ) -> Option<Status> {
         let deadline = Instant::now() + wait;
         loop {

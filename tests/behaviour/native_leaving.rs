@@ -242,7 +242,9 @@ async fn an_instance_that_vanishes_while_it_drains_has_left() {
     };
     let leaving = send(&callboard, Method::DELETE, &path, "");
     let ((status, farewell), ()) = tokio::join!(leaving, vanishing);
-    assert_eq!(status, 200, "{farewell}");
+    assert_eq!(status, 200);
+    let expected = json!({"served": 0, "in_flight": 1, "aborted": 1});
+    assert_eq!(farewell, expected, "as it was when it vanished");
     web.release(1);
     held.await.unwrap();
 }

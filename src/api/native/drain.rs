@@ -189,6 +189,8 @@ impl Leaving {
         set_draining(&self.api, &self.path, true, self.generation, actor).await?;
         let (service, id) = (self.path.service.as_str(), self.path.id.as_str());
         let status = tokio::select! {
+            // Of one that is gone, the first knows how it was last.
+            biased;
             status = self.api.clusters.idle(service, id, wait) => status,
             () = self.resumed() => None,
             () = self.keep_lease() => None,
