@@ -104,8 +104,7 @@ impl Slot {
         self.lease.clone_from(&member.lease);
         // A registration renews or replaces the lease. One still in doubt says that the instance was
         // only described otherwise, drained or resumed, and has yet to be heard of.
-        let doubted = (self.lease.as_ref()).is_some_and(|lease| lease.is_in_doubt());
-        if member.recalled.is_none() && !doubted {
+        if member.recalled.is_none() && !self.is_in_doubt() {
             self.tenure = Tenure::Held;
             self.inquiry = None;
         }
@@ -156,8 +155,16 @@ impl Slot {
             check,
             verdict: verdict.unwrap_or_else(|| Verdict::new(true)),
         });
+        if self.tenure == Tenure::Recalled && self.probing.is_none() && !self.is_in_doubt() {
+            // It will not be heard of.
+            self.tenure = Tenure::Held;
+        }
         self.inquire(cluster, prober);
         self.settle();
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        (self.lease.as_ref()).is_some_and(|lease| lease.is_in_doubt())
     }
 
     /// Has a member asked by other means whose lease ran out and which has no check.

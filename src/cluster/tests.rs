@@ -302,6 +302,24 @@ fn whoever_came_back_from_the_store_serves_and_is_suspect_until_heard_of() {
 }
 
 #[test]
+fn whoever_came_back_and_has_neither_lease_nor_check_any_more_is_no_suspect() {
+    let mut scene = Scene::new(CheckOverride::default(), Some(Fitness::Fit));
+    let unchecked = Policy {
+        check: None,
+        ..Policy::default()
+    };
+    scene.cluster.configure(&unchecked, Admission::Probe);
+    assert_eq!(scene.availability(), Availability::Suspect, "it may renew");
+    scene
+        .cluster
+        .configure(&Policy::default(), Admission::Probe);
+    scene.amend(|member| member.lease = None);
+    assert_eq!(scene.availability(), Availability::Suspect);
+    scene.cluster.configure(&unchecked, Admission::Probe);
+    assert_eq!(scene.availability(), Availability::Ready);
+}
+
+#[test]
 fn a_restart_proves_nobody_and_clears_nobody() {
     let unproven = Scene::new(CheckOverride::default(), Some(Fitness::Unproven));
     assert_eq!(unproven.availability(), Availability::Starting);
