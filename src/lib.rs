@@ -16,8 +16,12 @@
 //! [`Event`](registry::event::Event), keeps it in the [`Store`](registry::store::Store), and
 //! publishes an immutable [`Snapshot`](registry::snapshot::Snapshot) under the next revision.
 //! Clusters reconcile to it, and only then is the caller answered: an acknowledged registration is
-//! routable, an acknowledged removal gets no further request. Heartbeats do none of this: they store
-//! a deadline in the lease's atomic.
+//! routable and outlives the process, an acknowledged removal gets no further request. Heartbeats do
+//! none of this: they store a deadline in the lease's atomic.
+//!
+//! *Silence.* A lease that runs out makes its member a suspect. The registry asks its observer, the
+//! clusters; they probe and say what they found; and the registry's `suspects` weighs that with the
+//! lease and with what else its service is losing. Whoever goes leaves an event that says why.
 //!
 //! *Request.* [`proxy`] finds a route, the route's service has a [`Cluster`](cluster::Cluster), and
 //! the cluster's picker, behind one atomic pointer, chooses an endpoint. The
@@ -55,7 +59,8 @@
 //!
 //! Architecture invariant: the request path takes no lock, and picking allocates nothing.
 //!
-//! Architecture invariant: no health mechanism alone can empty a cluster; see the panic threshold.
+//! Architecture invariant: no health mechanism alone can empty a cluster; see the panic threshold,
+//! and the suspects of the registry.
 //!
 //! Architecture invariant: wall-clock time is for people. Decisions use monotonic time, which is
 //! passed in.

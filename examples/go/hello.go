@@ -40,7 +40,7 @@ func hello(w http.ResponseWriter, r *http.Request) {
 func stay(port int, leaving context.Context) {
 	registration := map[string]any{
 		"port": port,
-		// Without a heartbeat for this long, callboard forgets us.
+		// Without a heartbeat for this long, callboard doubts us.
 		"lease": map[string]any{"ttl": "5s"},
 		// And it asks for itself as well.
 		"check":      map[string]any{"http": map[string]string{"path": "/health"}},

@@ -47,7 +47,7 @@ public class Hello {
     /** Keeps this instance signed in until `leaving` is counted down. */
     static void stay(int port, CountDownLatch leaving) throws InterruptedException {
         // Without an address callboard takes the one this call comes from; without a heartbeat for
-        // the lease's ttl it forgets us; it checks /health for itself as well; and because of the
+        // the lease's ttl it doubts us; it checks /health for itself as well; and because of the
         // generation it refuses a late call of an earlier life.
         var address = System.getenv("ADDRESS") == null ? "" : "\"address\":\"" + System.getenv("ADDRESS") + "\",";
         var registration = """

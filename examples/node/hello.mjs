@@ -26,7 +26,7 @@ async function stay(port, leaving) {
   const registration = {
     port,
     address: ADDRESS, // left out, callboard takes the address this call comes from
-    lease: { ttl: "5s" }, // without a heartbeat for this long, callboard forgets us
+    lease: { ttl: "5s" }, // without a heartbeat for this long, callboard doubts us
     check: { http: { path: "/health" } }, // and it asks for itself as well
     metadata: { language: "node" },
     generation: Date.now(), // a late call of an earlier life is refused

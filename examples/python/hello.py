@@ -50,7 +50,7 @@ class Membership:
         self.url = f"{CALLBOARD}/api/v1/services/{SERVICE}/instances/{INSTANCE_ID}"
         self.registration = {
             "port": port,
-            "lease": {"ttl": "5s"},  # without a heartbeat for this long, callboard forgets us
+            "lease": {"ttl": "5s"},  # without a heartbeat for this long, callboard doubts us
             "check": {"http": {"path": "/health"}},  # and it asks for itself as well
             "metadata": {"language": "python"},
             "generation": int(time.time() * 1000),  # a late call of an earlier life is refused

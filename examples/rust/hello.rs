@@ -39,7 +39,7 @@ impl Membership {
         let started = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as u64;
         let mut registration = json!({
             "port": port,
-            "lease": {"ttl": "5s"}, // without a heartbeat for this long, callboard forgets us
+            "lease": {"ttl": "5s"}, // without a heartbeat for this long, callboard doubts us
             "check": {"http": {"path": "/health"}}, // and it asks for itself as well
             "metadata": {"language": "rust"},
             "generation": started, // a late call of an earlier life is refused

@@ -4,9 +4,9 @@
 //! What holds for all of them:
 //!
 //! - *Index.* Every change to the membership, and every change of an instance's availability, moves
-//!   an index on. GETs carry it in `Callboard-Index`; lists take it back to wait for the
-//!   next (`poll`).
-//! - *Tags.* GETs carry an `ETag` made of that index (`version`). Live counters (`in_flight`,
+//!   an index on. Lists, instances and the journal carry it in `Callboard-Index`; lists and the
+//!   journal take it back to wait for the next (`poll`).
+//! - *Tags.* Lists and instances carry an `ETag` made of that index (`version`). Live counters (`in_flight`,
 //!   `served`, `expires_in`) are measurements and no part of what a tag stands for.
 //! - *Strictness.* Unknown fields and parameters are refused by name. A body may come under any
 //!   `Content-Type` and is read as JSON.
