@@ -246,10 +246,10 @@ mod tests {
             checked(""),
             (0, "DIR/proxy.yaml: ok\n".into(), String::new())
         );
-        let (code, out, err) = checked("defaults: {retry: {}}\n");
+        let (code, out, err) = checked("services: {a: {hash_on: path}}\n");
         assert_eq!((code, out.as_str()), (0, "DIR/proxy.yaml: ok\n"));
         assert!(
-            err.starts_with("DIR/proxy.yaml:1:19: warning: defaults.retry: "),
+            err.starts_with("DIR/proxy.yaml:1:25: warning: services.a.hash_on: "),
             "{err}"
         );
     }

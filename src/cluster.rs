@@ -14,15 +14,17 @@ mod build;
 pub mod clusters;
 pub mod pick;
 pub mod policy;
+pub mod queue;
 mod reconcile;
 mod slot;
 pub mod status;
+mod tempo;
 #[cfg(test)]
 mod tests;
 mod wait;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -46,6 +48,8 @@ pub struct Cluster {
     control: Mutex<Control>,
     /// Requests in flight over all endpoints, those that left included.
     in_flight: AtomicU64,
+    /// Whether anything waits for a step of [`tempo`].
+    restless: AtomicBool,
     /// Rings when a member's availability changes or a barred endpoint becomes idle.
     stirred: Notify,
     surroundings: Arc<Surroundings>,
@@ -102,6 +106,7 @@ impl Cluster {
                 building: false,
             }),
             in_flight: AtomicU64::new(0),
+            restless: AtomicBool::new(false),
             stirred: Notify::new(),
             surroundings,
         }

@@ -19,6 +19,7 @@ mod policy;
 mod pulling;
 mod raw;
 mod report;
+mod retry;
 mod routes;
 mod scalar;
 mod shadows;
@@ -42,6 +43,7 @@ pub use tls::Tls;
 use crate::api::access::Access;
 use crate::api::guard::Rates;
 use crate::cluster::policy::{Admission, Policies};
+use crate::proxy::clients::Clients;
 use crate::proxy::forwarded::TrustedProxies;
 use crate::pull;
 use crate::registry::store::sqlite;
@@ -61,7 +63,8 @@ pub struct Config {
     pub routing: Routing,
 }
 
-/// The data plane's process-wide settings. Only `trusted_proxies` can change without a restart.
+/// The data plane's process-wide settings. `trusted_proxies` and `clients` can change without a
+/// restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proxy {
     /// The addresses clients call.
@@ -72,6 +75,8 @@ pub struct Proxy {
     pub trusted_proxies: TrustedProxies,
     /// How long a leaving process waits for requests in flight.
     pub shutdown_grace: Duration,
+    /// What clients may send.
+    pub clients: Clients,
 }
 
 /// The control plane's settings. All but `listen`, and whether there is `tls`, can change without a
@@ -121,6 +126,7 @@ impl Default for Proxy {
             threads: None,
             trusted_proxies: TrustedProxies::default(),
             shutdown_grace: Duration::from_secs(30),
+            clients: Clients::default(),
         }
     }
 }
@@ -177,7 +183,8 @@ impl Config {
         let proxy = planes::proxy(&raw.proxy.0, report);
         let registry = planes::control_plane(&raw.registry.0, &proxy, report);
         let admission = (raw.registry.0.admission).map_or(Admission::default(), |raw| raw.0);
-        let policies = policy::policies(&raw.defaults.0, &raw.services.0, admission, report);
+        let zone = raw.proxy.0.zone.as_ref().map(|raw| raw.0.clone());
+        let policies = policy::policies(&raw.defaults.0, &raw.services.0, admission, zone, report);
         let default = Routing::default();
         let default_routes = match (raw.default_routes, raw.host_suffix) {
             (Some(scalar::Switch(false)), _) => None,

@@ -1,6 +1,7 @@
 //! The request path, on Pingora's proxy engine. The methods below stand in the order in which
 //! Pingora calls them; each does its phase and leaves what the next one needs in the [`Context`].
 
+pub mod clients;
 mod context;
 mod failure;
 pub mod forwarded;
@@ -8,6 +9,8 @@ pub mod gate;
 mod hash_key;
 mod headers;
 mod request_id;
+mod rules;
+pub mod watchdog;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,13 +28,16 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::cluster::clusters::Clusters;
 use crate::cluster::pick::{Nobody, Outcome};
+use crate::cluster::queue::Refusal;
 use crate::route::path::has_dot_segment;
 use crate::route::table::{Request, Routes};
 
+use clients::Clients;
 use context::{Context, Target};
 use failure::Failure;
 use forwarded::TrustedProxies;
 use gate::Gate;
+use rules::Rules;
 
 /// How long a client may take to accept a piece of the response.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -42,6 +48,8 @@ pub struct Settings {
     pub routes: Routes,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: TrustedProxies,
+    /// What clients may send.
+    pub clients: Clients,
 }
 
 /// callboard's data plane as a Pingora application.
@@ -88,7 +96,7 @@ impl DataPlane {
             .ok_or_else(|| Failure::no_route(&request))?;
         let Some(cluster) = self.clusters.find(&found.service) else {
             let policies = self.clusters.policies();
-            let known = found.explicit || policies.services.contains_key(&*found.service);
+            let known = found.route.is_some() || policies.services.contains_key(&*found.service);
             return Err(if known {
                 Failure::nobody_available(&found.service)
             } else {
@@ -96,9 +104,14 @@ impl DataPlane {
             });
         };
         let policy = cluster.policy();
+        let overrides = found.route.map(|route| &route.overrides);
         Ok(Target {
             hash: hash_key::of(&policy.balance.hash_on, head, context.client),
             strip: found.strip,
+            rules: overrides.map_or_else(
+                || Rules::of(&policy),
+                |over| Rules::laid_over(&policy, over),
+            ),
             policy,
             cluster,
         })
@@ -155,12 +168,16 @@ impl ProxyHttp for DataPlane {
         let target = context.target()?;
         let remaining = context.remaining(now);
         if remaining.is_zero() {
-            let late = Failure::out_of_time(target.policy.timeouts.request);
+            let late = Failure::out_of_time(target.rules.timeouts.request);
             return Err(context.fail(late));
         }
-        let pick = match target.cluster.pick(target.hash, &context.tried, now) {
+        let acquired = target
+            .cluster
+            .acquire(target.hash, &context.tried, now + remaining)
+            .await;
+        let pick = match acquired {
             Ok(pick) => pick,
-            Err(nobody) => {
+            Err(Refusal::Nobody(nobody)) => {
                 let none = Failure::nobody_available(target.cluster.name().as_str());
                 let failure = match nobody {
                     Nobody::Untried => context.failure.take().unwrap_or(none),
@@ -169,7 +186,7 @@ impl ProxyHttp for DataPlane {
                 return Err(context.fail(failure));
             }
         };
-        let timeouts = target.policy.timeouts;
+        let timeouts = target.rules.timeouts;
         let mut peer = HttpPeer::new(pick.address(), false, String::new());
         peer.group_key = pick.endpoint().connection_group();
         peer.options.connection_timeout = Some(timeouts.connect.min(remaining));
@@ -223,7 +240,7 @@ impl ProxyHttp for DataPlane {
             context.report(Outcome::Answered, now);
         } else if context.remaining(now).is_zero() {
             // Each interim answer starts Pingora's read timeout anew.
-            let late = Failure::out_of_time(context.target()?.policy.timeouts.request);
+            let late = Failure::out_of_time(context.target()?.rules.timeouts.request);
             return Err(context.fail(late));
         }
         Ok(())
@@ -273,7 +290,7 @@ impl ProxyHttp for DataPlane {
             error.set_retry(false);
         }
         if *error.esource() == ErrorSource::Upstream {
-            let limit = context.target.as_ref().map(|t| t.policy.timeouts.request);
+            let limit = context.target.as_ref().map(|t| t.rules.timeouts.request);
             context.failure = Some(Failure::of_exchange(
                 &peer._address,
                 &error,

@@ -5,10 +5,13 @@
 pub mod path;
 pub mod table;
 
+use std::time::Duration;
+
+use crate::balance::HashOn;
 use crate::names::ServiceName;
 
 /// One explicit route. The first one that matches wins.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Route {
     /// What it matches.
     pub matches: Match,
@@ -17,6 +20,49 @@ pub struct Route {
     /// A path prefix, in whole segments and without its trailing slash, taken off before the
     /// request is passed on.
     pub strip_prefix: Option<String>,
+    /// What the control plane calls it; unique among the routes.
+    pub name: Option<String>,
+    /// What decides a request's side of a split; `None` is chance.
+    pub split_on: Option<HashOn>,
+    /// Where copies of requests go.
+    pub mirror: Option<Mirror>,
+    /// What differs from the policy of the service.
+    pub overrides: Overrides,
+}
+
+/// Copies of requests go to a second service, whose answers nobody waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mirror {
+    /// The service.
+    pub service: ServiceName,
+    /// The share of requests that are copied, 0 to 1.
+    pub share: f64,
+}
+
+/// What a route sets in place of the service's policy; what it leaves out is the service's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// The longest body of a request, in bytes; `Some(None)` lifts the limit.
+    pub max_body: Option<Option<u64>>,
+    /// Whether requests may be tried again that were sent.
+    pub retry: Option<bool>,
+    /// Time limits.
+    pub timeouts: TimeoutOverrides,
+}
+
+/// The time limits a route may set. What they limit is said where the service's are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TimeoutOverrides {
+    /// To connect.
+    pub connect: Option<Duration>,
+    /// To the head of one try; `Some(None)` lifts the limit.
+    pub first_byte: Option<Option<Duration>>,
+    /// Within a response.
+    pub between_bytes: Option<Duration>,
+    /// To the head of the response.
+    pub request: Option<Duration>,
+    /// To the end of the response; `Some(None)` lifts the limit.
+    pub total: Option<Option<Duration>>,
 }
 
 /// What a route matches; every part given must match.

@@ -91,6 +91,7 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
 
     let (prober, probes) = Prober::new(PROBE_CONCURRENCY);
     let (clusters, registry) = membership(&config, &listeners, prober)?;
+    let clusters_in_time = clusters.clone().keep_time();
     let settings = Arc::new(ArcSwap::from_pointee(request_settings(&config)));
     let gate = Arc::new(Gate::default());
     let (phases, phase) = shutdown::phases();
@@ -122,6 +123,7 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
     let conf = Arc::clone(&server.configuration);
     server.add_service(Once::service("probes", probes));
+    server.add_service(Once::service("tempo", clusters_in_time));
     server.add_service(Once::service(
         "registry",
         control_plane::serve(
@@ -233,6 +235,7 @@ fn request_settings(config: &Config) -> Settings {
     Settings {
         routes: Routes::new(config.routing.clone()),
         trusted_proxies: config.proxy.trusted_proxies.clone(),
+        clients: config.proxy.clients.clone(),
     }
 }
 

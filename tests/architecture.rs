@@ -26,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "names", "instance", "registry", "endpoint", "balance", "health",
         ],
     ),
-    ("route", &["names"]),
+    ("route", &["names", "balance"]),
     ("proxy", &["names", "units", "balance", "cluster", "route"]),
     (
         "api",
@@ -39,8 +39,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "names", "units", "instance", "registry", "pull", "balance", "cluster", "route",
-            "proxy", "api",
+            "names", "units", "instance", "registry", "pull", "balance", "health", "cluster",
+            "route", "proxy", "api",
         ],
     ),
     (

@@ -55,6 +55,11 @@ impl Clusters {
         self.shared.map.load().get(service).cloned()
     }
 
+    /// Every cluster there is now.
+    pub(super) fn all(&self) -> Vec<Arc<Cluster>> {
+        self.shared.map.load().values().cloned().collect()
+    }
+
     /// The policies in force.
     pub fn policies(&self) -> Arc<Policies> {
         self.shared.policies.load_full()

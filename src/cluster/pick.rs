@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::balance::{Choice, ewma};
 use crate::endpoint::{Endpoint, Standing};
@@ -28,8 +28,13 @@ pub struct Pick {
 /// What came of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The head of a response arrived.
+    /// The head of a response arrived, and it is no failure of the instance.
     Answered,
+    /// The head of a response arrived, with a status of 500 to 599.
+    Faulted {
+        /// When the instance asked to be tried again, if it did.
+        retry_after: Option<Duration>,
+    },
     /// No connection could be made: the instance saw nothing of the request.
     Unreachable,
     /// The request was sent, and no response came.
@@ -174,6 +179,10 @@ impl Pick {
             Outcome::Answered => {
                 self.endpoint.mark_answer(now);
                 ewma::observe(&self.endpoint, now.duration_since(self.started), now);
+            }
+            Outcome::Faulted { retry_after } => {
+                self.endpoint.mark_answer(now);
+                ewma::observe_failure(&self.endpoint, retry_after, now);
             }
             Outcome::Failed => ewma::observe_failure(&self.endpoint, None, now),
             Outcome::Unreachable => {

@@ -1,9 +1,16 @@
 //! The settings of one service, as the data plane uses them.
 
+mod load;
+mod retry;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
+pub use load::{Hold, Limits, SlowStart};
+pub use retry::{Hedge, Retry, RetryOn};
+
 use crate::balance::Balance;
+use crate::health::outlier::Outlier;
 use crate::instance::check::Check;
 use crate::names::ServiceName;
 
@@ -16,8 +23,28 @@ pub struct Policy {
     pub check: Option<Check>,
     /// How long things may take.
     pub timeouts: Timeouts,
-    /// The share of available instances, 0 to 1, below which availability is ignored.
+    /// When requests are tried again.
+    pub retry: Retry,
+    /// When an instance is taken out for failing requests; `None` is never.
+    pub outlier: Option<Outlier>,
+    /// The share of available instances, 0 to 1, below which the cluster is in panic.
     pub panic_threshold: f64,
+    /// What a cluster in panic does.
+    pub panic: Panic,
+    /// How the share of newcomers grows.
+    pub slow_start: SlowStart,
+    /// Whether the load that heartbeats report steers the shares.
+    pub load_reports: bool,
+    /// Whether instances in the proxy's own zone come first.
+    pub prefer_zone: bool,
+    /// How much is in flight at a time.
+    pub limits: Limits,
+    /// Whether requests wait for an instance when there is none.
+    pub hold: Option<Hold>,
+    /// The longest body of a request, in bytes; `None` is no limit.
+    pub max_body: Option<u64>,
+    /// Whether requests that must not be sent twice use connections kept from earlier.
+    pub reuse: Reuse,
     /// How long a drain waits for requests in flight.
     pub drain: Duration,
 }
@@ -27,11 +54,38 @@ pub struct Policy {
 pub struct Timeouts {
     /// To establish one connection to an instance.
     pub connect: Duration,
-    /// From the request's arrival to the head of the response, all tries included; also the longest
-    /// silence within a response. A head that trickles in is held to the silence only.
+    /// From the moment one try was sent to the head of its response; `None` leaves it what is left
+    /// of `request`.
+    pub first_byte: Option<Duration>,
+    /// The longest silence within a response.
+    pub between_bytes: Duration,
+    /// From the request's arrival to the head of the response, waiting and all tries included.
     pub request: Duration,
+    /// From the request's arrival to the end of the response; `None` is no limit.
+    pub total: Option<Duration>,
     /// How long an unused connection to an instance is kept.
     pub idle: Duration,
+}
+
+/// What a cluster does when too few of its instances are available for the checks to be right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Panic {
+    /// Spreads requests over all instances but those that drain or are down.
+    #[default]
+    Spread,
+    /// Goes on believing the checks, and fails requests when nobody is left.
+    Fail,
+}
+
+/// Which requests use connections kept from earlier ones. An instance may close such a connection
+/// in the moment a request is written to it, and nobody can tell whether it saw the request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// Those that may be sent again when that happens; others get a connection of their own.
+    #[default]
+    Safe,
+    /// All.
+    Always,
 }
 
 impl Default for Policy {
@@ -40,7 +94,17 @@ impl Default for Policy {
             balance: Balance::default(),
             check: Some(Check::default()),
             timeouts: Timeouts::default(),
+            retry: Retry::default(),
+            outlier: Some(Outlier::default()),
             panic_threshold: 0.5,
+            panic: Panic::default(),
+            slow_start: SlowStart::default(),
+            load_reports: true,
+            prefer_zone: true,
+            limits: Limits::default(),
+            hold: None,
+            max_body: None,
+            reuse: Reuse::default(),
             drain: Duration::from_secs(30),
         }
     }
@@ -50,7 +114,10 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(1),
+            first_byte: None,
+            between_bytes: Duration::from_secs(30),
             request: Duration::from_secs(30),
+            total: None,
             idle: Duration::from_secs(60),
         }
     }
@@ -65,6 +132,8 @@ pub struct Policies {
     pub services: HashMap<ServiceName, Policy>,
     /// What it takes to get traffic.
     pub admission: Admission,
+    /// Where this callboard runs.
+    pub zone: Option<String>,
 }
 
 /// What a new registration must show before it gets traffic.

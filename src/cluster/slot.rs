@@ -17,6 +17,7 @@ use crate::registry::suspects::Testimony;
 use super::Cluster;
 use super::policy::{Admission, Policy};
 use super::status::Status;
+use super::tempo::Beat;
 
 /// One member of a cluster.
 pub(super) struct Slot {
@@ -225,6 +226,11 @@ impl Slot {
             }
             _ => Testimony::Answers,
         })
+    }
+
+    /// What time brings about: one step of [`tempo`](super::tempo).
+    pub(super) fn tick(&mut self, _policy: &Policy, _now: Instant) -> Beat {
+        Beat::default()
     }
 
     /// A request could not connect: asks the instance at once, and lets that probe decide.

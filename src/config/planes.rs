@@ -12,6 +12,7 @@ use super::{ControlPlane, Proxy, Store};
 use super::{access, tls};
 use crate::api::access::Access;
 use crate::api::guard::Rates;
+use crate::proxy::clients::Clients;
 use crate::proxy::forwarded::TrustedProxies;
 use crate::registry::store::sqlite;
 use crate::registry::{Limits, Rules};
@@ -31,6 +32,26 @@ pub(super) fn proxy(raw: &raw::Proxy, report: &mut Report) -> Proxy {
         threads: raw.threads.as_ref().map_or(default.threads, |raw| raw.0),
         trusted_proxies: TrustedProxies((raw.trusted_proxies.0.iter()).map(|raw| raw.0).collect()),
         shutdown_grace: (raw.shutdown_grace.as_ref()).map_or(default.shutdown_grace, |raw| raw.0),
+        clients: clients(&raw.clients.0, default.clients),
+    }
+}
+
+fn clients(raw: &raw::Clients, default: Clients) -> Clients {
+    Clients {
+        head_timeout: raw
+            .head_timeout
+            .as_ref()
+            .map_or(default.head_timeout, |raw| raw.0),
+        idle: raw.idle.as_ref().map_or(default.idle, |raw| raw.0),
+        max_head: raw.max_head.as_ref().map_or(default.max_head, |raw| raw.0),
+        max_headers: raw
+            .max_headers
+            .as_ref()
+            .map_or(default.max_headers, |raw| raw.0),
+        min_body_rate: raw
+            .min_body_rate
+            .as_ref()
+            .map_or(default.min_body_rate, |raw| raw.0),
     }
 }
 

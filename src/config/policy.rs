@@ -6,11 +6,14 @@ use std::collections::hash_map::Entry;
 
 use super::raw;
 use super::report::{Path, Report};
+use super::retry;
 use super::scalar::{Name, Scalar, quoted};
 use super::shape::{Section, Several};
-use super::variants::Check as RawCheck;
+use super::variants::{
+    Check as RawCheck, Hold as RawHold, Outlier as RawOutlier, Retry as RawRetry,
+};
 use crate::balance::{Algorithm, Balance};
-use crate::cluster::policy::{Admission, Policies, Policy, Timeouts};
+use crate::cluster::policy::{Admission, Hold, Limits, Policies, Policy, SlowStart, Timeouts};
 use crate::instance::check::{Check, CheckKind, CheckOverride, HttpCheck};
 use crate::units::format_duration;
 
@@ -19,6 +22,7 @@ pub(super) fn policies(
     defaults: &raw::Policy,
     services: &[(String, Section<raw::Policy>)],
     admission: Admission,
+    zone: Option<String>,
     report: &mut Report,
 ) -> Policies {
     let path = Path::default().key("defaults");
@@ -51,24 +55,12 @@ pub(super) fn policies(
         default,
         services: by_name,
         admission,
+        zone,
     }
 }
 
 /// `base` with what `raw` names in its place.
 fn laid_over(base: &Policy, raw: &raw::Policy, path: &Path, report: &mut Report) -> Policy {
-    for (key, given) in [
-        ("retry", raw.retry.is_some()),
-        ("outlier", raw.outlier.is_some()),
-        ("slow_start", raw.slow_start.is_some()),
-    ] {
-        if given {
-            report.warning(
-                &path.key(key),
-                "has no effect in this version (expected to be left out)",
-            );
-        }
-    }
-    let timeouts = &raw.timeouts.0;
     Policy {
         balance: Balance {
             algorithm: (raw.balance.as_ref()).map_or(base.balance.algorithm, |raw| raw.0),
@@ -85,13 +77,74 @@ fn laid_over(base: &Policy, raw: &raw::Policy, path: &Path, report: &mut Report)
                 check_over(base.check.as_ref(), raw, &path, report)
             }
         },
-        timeouts: Timeouts {
-            connect: (timeouts.connect.as_ref()).map_or(base.timeouts.connect, |raw| raw.0),
-            request: (timeouts.request.as_ref()).map_or(base.timeouts.request, |raw| raw.0),
-            idle: (timeouts.idle.as_ref()).map_or(base.timeouts.idle, |raw| raw.0),
+        timeouts: timeouts_over(base.timeouts, &raw.timeouts.0),
+        retry: match &raw.retry {
+            None => base.retry.clone(),
+            Some(RawRetry::Off) => retry::off(&base.retry),
+            Some(RawRetry::Settings(raw)) => {
+                retry::retry_over(&base.retry, raw, &path.key("retry"), report)
+            }
         },
+        reuse: raw.reuse.as_ref().map_or(base.reuse, |raw| raw.0),
+        outlier: match &raw.outlier {
+            None => base.outlier,
+            Some(RawOutlier::Off) => None,
+            Some(RawOutlier::Settings(raw)) => {
+                let base = base.outlier.unwrap_or_default();
+                Some(retry::outlier_over(base, raw, &path.key("outlier"), report))
+            }
+        },
+        panic: raw.panic.as_ref().map_or(base.panic, |raw| raw.0),
+        slow_start: raw
+            .slow_start
+            .as_ref()
+            .map_or(base.slow_start, |raw| SlowStart {
+                window: (raw.0.window.as_ref()).map_or(base.slow_start.window, |raw| raw.0),
+                aggression: (raw.0.aggression.as_ref())
+                    .map_or(base.slow_start.aggression, |raw| raw.0),
+            }),
+        load_reports: (raw.load_reports.as_ref()).map_or(base.load_reports, |raw| raw.0),
+        prefer_zone: raw
+            .prefer_zone
+            .as_ref()
+            .map_or(base.prefer_zone, |raw| raw.0),
+        limits: limits_over(&base.limits, &raw.limits.0),
+        hold: match &raw.hold {
+            None => base.hold,
+            Some(RawHold::Off) => None,
+            Some(RawHold::Settings(raw)) => {
+                let base = base.hold.unwrap_or_default();
+                Some(Hold {
+                    timeout: raw.timeout.as_ref().map_or(base.timeout, |raw| raw.0),
+                    max: raw.max.as_ref().map_or(base.max, |raw| raw.0),
+                })
+            }
+        },
+        max_body: raw.max_body.as_ref().map_or(base.max_body, |raw| raw.0),
         panic_threshold: (raw.panic_threshold.as_ref()).map_or(base.panic_threshold, |raw| raw.0),
         drain: (raw.drain.as_ref()).map_or(base.drain, |raw| raw.0),
+    }
+}
+
+fn timeouts_over(base: Timeouts, raw: &raw::Timeouts) -> Timeouts {
+    Timeouts {
+        connect: raw.connect.as_ref().map_or(base.connect, |raw| raw.0),
+        first_byte: raw.first_byte.as_ref().map_or(base.first_byte, |raw| raw.0),
+        between_bytes: (raw.between_bytes.as_ref()).map_or(base.between_bytes, |raw| raw.0),
+        request: raw.request.as_ref().map_or(base.request, |raw| raw.0),
+        total: raw.total.as_ref().map_or(base.total, |raw| raw.0),
+        idle: raw.idle.as_ref().map_or(base.idle, |raw| raw.0),
+    }
+}
+
+fn limits_over(base: &Limits, raw: &raw::InFlightLimits) -> Limits {
+    Limits {
+        in_flight: raw.in_flight.as_ref().map_or(base.in_flight, |raw| raw.0),
+        in_flight_per_instance: (raw.in_flight_per_instance.as_ref())
+            .map_or(base.in_flight_per_instance, |raw| raw.0),
+        queue: raw.queue.as_ref().map_or(base.queue, |raw| raw.0),
+        queue_timeout: (raw.queue_timeout.as_ref()).map_or(base.queue_timeout, |raw| raw.0),
+        adaptive: raw.adaptive.as_ref().map_or(base.adaptive, |raw| raw.0),
     }
 }
 

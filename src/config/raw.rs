@@ -4,16 +4,19 @@
 //! together.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
 use super::access::{SecretFile, Sha256, TokenName, TokenScope, Variable};
 use super::scalar::{
-    Address, Admit, Amount, Balancing, BoundedLoad, ByteSize, CallRate, CheckPath, Count, FilePath,
-    Grace, Hashed, History, HostPattern, HostSuffix, Method, Name, Network, Percent, Period,
-    Protocol, RegistryUrl, RoutePath, Statuses, Switch, SyncLevel, Threads, Weight,
+    Address, Admit, Aggression, Amount, Balancing, BodyRate, BoundedLoad, BufferSize, ByteSize,
+    CallRate, CheckPath, Count, FilePath, Grace, Hashed, HeadSize, HeaderCount, HedgeAfter,
+    History, HostPattern, HostSuffix, InFlight, MaxBody, Method, Name, Network, OnPanic, Percent,
+    PercentOrOff, Period, PeriodOrOff, Protocol, RegistryUrl, RetryCause, ReuseOf, RouteName,
+    RoutePath, Statuses, Switch, SyncLevel, Threads, Times, Weight, ZoneName,
 };
 use super::shape::{Entries, Section, Several, Unavailable, given};
-use super::variants::{Auth, Check, Listener, Pull, PullToken, Store};
+use super::variants::{
+    Auth, Check, Hedge, Hold, Listener, Outlier, Pull, PullToken, Retry, SlowStart, Store,
+};
 
 /// Declares the mappings; every key may be left out, and an unknown one is an error.
 macro_rules! mappings {
@@ -45,6 +48,17 @@ mappings! {
         threads: Option<Threads>,
         trusted_proxies: Several<Network>,
         shutdown_grace: Option<Grace>,
+        zone: Option<ZoneName>,
+        clients: Section<Clients>,
+    }
+
+    /// `proxy.clients`.
+    Clients {
+        head_timeout: Option<Period>,
+        idle: Option<Period>,
+        max_head: Option<HeadSize>,
+        max_headers: Option<HeaderCount>,
+        min_body_rate: Option<BodyRate>,
     }
 
     /// One of `proxy.listen`, when it is not just an address.
@@ -146,11 +160,65 @@ mappings! {
         bounded_load: Option<BoundedLoad>,
         check: Option<Check>,
         timeouts: Section<Timeouts>,
-        retry: Option<IgnoredAny>,
-        outlier: Option<IgnoredAny>,
+        retry: Option<Retry>,
+        reuse: Option<ReuseOf>,
+        outlier: Option<Outlier>,
         panic_threshold: Option<Percent>,
-        slow_start: Option<IgnoredAny>,
+        panic: Option<OnPanic>,
+        slow_start: Option<SlowStart>,
+        load_reports: Option<Switch>,
+        prefer_zone: Option<Switch>,
+        limits: Section<InFlightLimits>,
+        hold: Option<Hold>,
+        max_body: Option<MaxBody>,
         drain: Option<Grace>,
+    }
+
+    /// `retry`, when it is not `off`.
+    RetrySettings {
+        attempts: Option<Times>,
+        budget: Option<PercentOrOff>,
+        budget_min: Option<Times>,
+        on: Option<Several<RetryCause>>,
+        buffer: Option<BufferSize>,
+        hedge: Option<Hedge>,
+    }
+
+    /// `retry.hedge`, when it is not `off`.
+    HedgeSettings {
+        after: Option<HedgeAfter>,
+    }
+
+    /// `outlier`, when it is not `off`.
+    OutlierSettings {
+        consecutive_failures: Option<Count>,
+        failure_ratio: Option<PercentOrOff>,
+        min_requests: Option<Count>,
+        interval: Option<Period>,
+        base_ejection: Option<Period>,
+        max_ejection: Option<Period>,
+        max_ejected: Option<Percent>,
+    }
+
+    /// `slow_start`, when it is not just how long.
+    SlowStartSettings {
+        window: Option<Grace>,
+        aggression: Option<Aggression>,
+    }
+
+    /// `limits` of a policy.
+    InFlightLimits {
+        in_flight: Option<InFlight>,
+        in_flight_per_instance: Option<InFlight>,
+        queue: Option<Times>,
+        queue_timeout: Option<Grace>,
+        adaptive: Option<Switch>,
+    }
+
+    /// `hold`, when it is not `off` or just how long.
+    HoldSettings {
+        timeout: Option<Period>,
+        max: Option<Count>,
     }
 
     /// `check`, when it is not `off`.
@@ -178,8 +246,20 @@ mappings! {
     /// `timeouts`.
     Timeouts {
         connect: Option<Period>,
+        first_byte: Option<PeriodOrOff>,
+        between_bytes: Option<Period>,
         request: Option<Period>,
+        total: Option<PeriodOrOff>,
         idle: Option<Period>,
+    }
+
+    /// `timeouts` of a route: connections are kept by service.
+    RouteTimeouts {
+        connect: Option<Period>,
+        first_byte: Option<PeriodOrOff>,
+        between_bytes: Option<Period>,
+        request: Option<Period>,
+        total: Option<PeriodOrOff>,
     }
 
     /// One of `routes`.
@@ -188,7 +268,19 @@ mappings! {
         matches: Section<Match>,
         service: Option<Name>,
         split: Option<Several<Section<Side>>>,
+        split_on: Option<Hashed>,
         strip_prefix: Option<RoutePath>,
+        name: Option<RouteName>,
+        mirror: Option<Section<Mirror>>,
+        timeouts: Section<RouteTimeouts>,
+        max_body: Option<MaxBody>,
+        retry: Option<Switch>,
+    }
+
+    /// `mirror` of a route.
+    Mirror {
+        service: Option<Name>,
+        share: Option<Percent>,
     }
 
     /// `match` of a route.

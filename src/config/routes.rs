@@ -7,7 +7,7 @@ use super::report::{Path, Report};
 use super::scalar::{Name, quoted};
 use super::shadows::shadowed;
 use super::shape::{Section, Several};
-use crate::route::{Destination, Match, Route};
+use crate::route::{Destination, Match, Mirror, Overrides, Route, TimeoutOverrides};
 
 /// The most headers one route may match; each is compared with every request.
 const MAX_HEADERS: usize = 64;
@@ -22,7 +22,29 @@ pub(super) fn routes(raw: Several<Section<raw::Route>>, report: &mut Report) -> 
             matches: matches(raw.matches.0, &path.key("match"), report),
             destinations: destinations(raw.service, raw.split, &path, report),
             strip_prefix: None,
+            name: raw.name.map(|raw| raw.0),
+            split_on: raw.split_on.map(|raw| raw.0),
+            mirror: raw
+                .mirror
+                .and_then(|Section(raw)| mirror(raw, &path.key("mirror"), report)),
+            overrides: Overrides {
+                max_body: raw.max_body.map(|raw| raw.0),
+                retry: raw.retry.map(|raw| raw.0),
+                timeouts: timeouts(&raw.timeouts.0),
+            },
         };
+        if let Some(name) = &route.name
+            && let Some(earlier) = routes
+                .iter()
+                .position(|other| other.name.as_ref() == Some(name))
+        {
+            let message = format!(
+                "{} names the route at {} already (expected another name)",
+                quoted(name),
+                report.place(&all.item(earlier))
+            );
+            report.error(&path.key("name"), message);
+        }
         let strip_prefix = raw
             .strip_prefix
             .and_then(|raw| strip_prefix(raw.0, &route.matches, &path, report));
@@ -42,6 +64,32 @@ pub(super) fn routes(raw: Several<Section<raw::Route>>, report: &mut Report) -> 
         }
     }
     routes
+}
+
+fn mirror(raw: raw::Mirror, path: &Path, report: &mut Report) -> Option<Mirror> {
+    let Some(service) = raw.service else {
+        if report.whole(path) {
+            report.error(
+                path,
+                "has no service (expected for example service: orders-next)",
+            );
+        }
+        return None;
+    };
+    Some(Mirror {
+        service: service.0,
+        share: raw.share.map_or(1.0, |raw| raw.0),
+    })
+}
+
+fn timeouts(raw: &raw::RouteTimeouts) -> TimeoutOverrides {
+    TimeoutOverrides {
+        connect: raw.connect.as_ref().map(|raw| raw.0),
+        first_byte: raw.first_byte.as_ref().map(|raw| raw.0),
+        between_bytes: raw.between_bytes.as_ref().map(|raw| raw.0),
+        request: raw.request.as_ref().map(|raw| raw.0),
+        total: raw.total.as_ref().map(|raw| raw.0),
+    }
 }
 
 fn matches(raw: raw::Match, path: &Path, report: &mut Report) -> Match {

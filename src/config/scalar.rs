@@ -15,7 +15,7 @@ use serde::Deserializer;
 use super::suggest::meant;
 use crate::api::guard::Rate;
 use crate::balance::{Algorithm, HashOn};
-use crate::cluster::policy::Admission;
+use crate::cluster::policy::{self, Admission, Panic, Reuse};
 use crate::instance::MAX_WEIGHT;
 use crate::names::ServiceName;
 use crate::pull::{Origin, OriginError};
@@ -30,6 +30,15 @@ const LONGEST_HISTORY: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
 const MAX_THREADS: usize = 1_024;
 /// More of anything than fits into memory.
 const MAX_AMOUNT: usize = 10_000_000;
+
+/// What a request is tried again for.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Cause {
+    Connect,
+    Reset,
+    Timeout,
+    Statuses(RangeInclusive<u16>),
+}
 
 /// A value that is written as one word.
 pub(super) trait Scalar: Sized {
@@ -149,6 +158,61 @@ scalars! {
     RegistryUrl(Origin), "a URL such as http://10.0.0.1:8500", |text| {
         // Not quoted: somebody may have put a password into it.
         text.parse().map_err(|error: OriginError| error.to_string())
+    };
+    /// A time, or none.
+    PeriodOrOff(Option<Duration>), "off or a duration from 1ms to 7 days, such as 250ms, 15s or 5m", |text| unless_off(text, period);
+    /// A share from 0 to 1, or none.
+    PercentOrOff(Option<f64>), "off or a percentage from 0% to 100%, such as 20%", |text| unless_off(text, percent);
+    /// A number of times, perhaps none.
+    Times(u32), "a number from 0 to 100000", |text| number(text, 0..=100_000);
+    /// How many requests may be in flight; `None` is any number.
+    InFlight(Option<u32>), "off or a number from 1 to 1000000", |text| unless_off(text, |text| number(text, 1..=1_000_000));
+    /// What is tried again.
+    RetryCause(Cause), "connect, reset, timeout, or a status from 400 to 599 or a range of them such as 502-504", retry_cause;
+    /// When a second instance is asked.
+    HedgeAfter(policy::Hedge), "a percentile such as p95, or a duration such as 200ms", hedge_after;
+    /// Which requests use kept connections.
+    ReuseOf(Reuse), "safe or always", |text| choice(text, &[
+        ("safe", Reuse::Safe),
+        ("always", Reuse::Always),
+    ]);
+    /// What a cluster in panic does.
+    OnPanic(Panic), "spread or fail", |text| choice(text, &[
+        ("spread", Panic::Spread),
+        ("fail", Panic::Fail),
+    ]);
+    /// The shape of a slow start.
+    Aggression(f64), "a number from 0.1 to 10, such as 1", |text| match text.parse() {
+        Ok(aggression) if (0.1..=10.0).contains(&aggression) => Ok(aggression),
+        Ok(_) => Err(format!("{} is out of range", quoted(text))),
+        Err(_) => Err(format!("{} is not such a number", quoted(text))),
+    };
+    /// The most bytes of a body kept for another try.
+    BufferSize(usize), "a size from 0 to 64KiB, such as 16KiB", |text| small_size(text, 0..=64 << 10);
+    /// The largest head of a request.
+    HeadSize(usize), "a size from 1KiB to 512KiB, such as 64KiB", |text| small_size(text, 1 << 10..=512 << 10);
+    /// The most header fields of a request.
+    HeaderCount(usize), "a number from 1 to 256", |text| number(text, 1..=256).map(|count| count as usize);
+    /// The longest body of a request; `None` is any.
+    MaxBody(Option<u64>), "off or a size from 0 to 1TiB, such as 10MiB", |text| unless_off(text, |text| size(text, 0..=1 << 40));
+    /// The least bytes a second of a body; `None` is any.
+    BodyRate(Option<u64>), "off or a size per second such as 240B/s or 1KiB/s", |text| unless_off(text, body_rate);
+    /// Where the proxy runs.
+    ZoneName(String), "a name of 1 to 128 visible characters such as eu-1a", |text| {
+        if (1..=128).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{} is not such a name", quoted(text)))
+        }
+    };
+    /// What the control plane calls a route.
+    RouteName(String), "a name of 1 to 128 of A-Z a-z 0-9 . _ : -", |text| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
+        if (1..=128).contains(&text.len()) && text.chars().all(fits) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{} is not such a name", quoted(text)))
+        }
     };
     /// How many there may be.
     Amount(usize), "a number from 1 to 10000000", |text| match text.parse() {
@@ -278,7 +342,64 @@ fn history(text: &str) -> Result<Duration, String> {
 }
 
 fn byte_size(text: &str) -> Result<u64, String> {
-    const MIB: u64 = 1 << 20;
+    size(text, 1 << 20..=1 << 40)
+}
+
+fn small_size(text: &str, range: RangeInclusive<u64>) -> Result<usize, String> {
+    size(text, range).map(|bytes| bytes as usize)
+}
+
+fn body_rate(text: &str) -> Result<u64, String> {
+    let per_second = text.strip_suffix("/s").map(str::trim_end);
+    let per_second = per_second.ok_or_else(|| format!("{} is not a rate", quoted(text)))?;
+    size(
+        per_second
+            .strip_suffix('B')
+            .filter(|rest| rest.ends_with(|c: char| c.is_ascii_digit()))
+            .unwrap_or(per_second),
+        1..=1 << 30,
+    )
+}
+
+fn unless_off<T>(
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    if is_off(text) {
+        return Ok(None);
+    }
+    parse(text).map(Some)
+}
+
+fn retry_cause(text: &str) -> Result<Cause, String> {
+    Ok(match text {
+        "connect" => Cause::Connect,
+        "reset" => Cause::Reset,
+        "timeout" => Cause::Timeout,
+        _ => {
+            let range = statuses(text).map_err(|_| format!("{} is no cause", quoted(text)))?;
+            if *range.start() < 400 {
+                return Err(format!("{} is no failure", quoted(text)));
+            }
+            Cause::Statuses(range)
+        }
+    })
+}
+
+fn hedge_after(text: &str) -> Result<policy::Hedge, String> {
+    let Some(percentile) = text.strip_prefix('p') else {
+        return period(text).map(policy::Hedge::After);
+    };
+    match percentile.parse::<f64>() {
+        Ok(percentile) if (50.0..100.0).contains(&percentile) => {
+            Ok(policy::Hedge::Percentile(percentile / 100.0))
+        }
+        Ok(_) => Err(format!("{} is out of range", quoted(text))),
+        Err(_) => Err(format!("{} is not a percentile", quoted(text))),
+    }
+}
+
+fn size(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
     let no_size = || format!("{} is not a size", quoted(text));
     let unit_at = text
         .find(|c: char| !c.is_ascii_digit())
@@ -287,7 +408,7 @@ fn byte_size(text: &str) -> Result<u64, String> {
     let factor = match unit.trim() {
         "" => 1,
         "KiB" => 1 << 10,
-        "MiB" => MIB,
+        "MiB" => 1 << 20,
         "GiB" => 1 << 30,
         "TiB" => 1 << 40,
         _ => return Err(no_size()),
@@ -295,7 +416,7 @@ fn byte_size(text: &str) -> Result<u64, String> {
     let number: u64 = number.parse().map_err(|_| no_size())?;
     number
         .checked_mul(factor)
-        .filter(|bytes| (MIB..=1 << 40).contains(bytes))
+        .filter(|bytes| range.contains(bytes))
         .ok_or_else(|| format!("{} is out of range", quoted(text)))
 }
 

@@ -144,7 +144,7 @@ mod tests {
                     .collect(),
             },
             destinations: Vec::new(),
-            strip_prefix: None,
+            ..Route::default()
         }
     }
 

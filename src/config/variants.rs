@@ -8,9 +8,10 @@ use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::raw::{
-    AuthSettings, CheckSettings, ListenerSettings, PullSettings, PullTokenSettings, StoreSettings,
+    AuthSettings, CheckSettings, HedgeSettings, HoldSettings, ListenerSettings, OutlierSettings,
+    PullSettings, PullTokenSettings, RetrySettings, SlowStartSettings, StoreSettings,
 };
-use super::scalar::{Address, RegistryUrl, Scalar, is_off, quoted};
+use super::scalar::{Address, Grace, Period, RegistryUrl, Scalar, is_off, quoted};
 use super::shape::{Section, Several};
 
 /// One of `proxy.listen`: an address, or a mapping that has one.
@@ -42,6 +43,53 @@ pub(super) struct Pull(pub(super) PullSettings);
 /// `registry.pull.token`: where it is, never what it is.
 #[derive(Debug)]
 pub(super) struct PullToken(pub(super) PullTokenSettings);
+
+/// Declares values that are `off` or a mapping.
+macro_rules! off_or_settings {
+    ($($(#[$doc:meta])* $name:ident($settings:ty), $expected:literal;)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub(super) enum $name {
+            Off,
+            Settings($settings),
+        }
+
+        impl WordOrMapping for $name {
+            const EXPECTED: &'static str = $expected;
+
+            fn word(text: &str) -> Result<Self, String> {
+                if is_off(text) {
+                    return Ok(Self::Off);
+                }
+                Err(format!("{} is not such a mapping", quoted(text)))
+            }
+
+            fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+                <$settings>::deserialize(MapAccessDeserializer::new(map)).map(Self::Settings)
+            }
+        }
+    )+};
+}
+
+off_or_settings! {
+    /// `retry`: `off`, or what differs from the more general one.
+    Retry(RetrySettings), "off, or a mapping such as {attempts: 2}";
+    /// `retry.hedge`.
+    Hedge(HedgeSettings), "off, or a mapping such as {after: p95}";
+    /// `outlier`: `off`, or what differs from the more general one.
+    Outlier(OutlierSettings), "off, or a mapping such as {consecutive_failures: 5}";
+}
+
+/// `slow_start`: how long, or a mapping that has it.
+#[derive(Debug)]
+pub(super) struct SlowStart(pub(super) SlowStartSettings);
+
+/// `hold`: `off`, how long, or a mapping that has it.
+#[derive(Debug)]
+pub(super) enum Hold {
+    Off,
+    Settings(HoldSettings),
+}
 
 /// What is written as a word or as a mapping, or perhaps as a list.
 trait WordOrMapping: Sized {
@@ -174,6 +222,40 @@ impl WordOrMapping for PullToken {
     }
 }
 
+impl WordOrMapping for SlowStart {
+    const EXPECTED: &'static str = "a duration such as 30s, or a mapping such as {window: 30s}";
+
+    fn word(text: &str) -> Result<Self, String> {
+        let window = if is_off(text) { "0s" } else { text };
+        Ok(Self(SlowStartSettings {
+            window: Some(Grace::parse(window)?),
+            ..SlowStartSettings::default()
+        }))
+    }
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        SlowStartSettings::deserialize(MapAccessDeserializer::new(map)).map(Self)
+    }
+}
+
+impl WordOrMapping for Hold {
+    const EXPECTED: &'static str = "off, a duration such as 5s, or a mapping such as {timeout: 5s}";
+
+    fn word(text: &str) -> Result<Self, String> {
+        if is_off(text) {
+            return Ok(Self::Off);
+        }
+        Ok(Self::Settings(HoldSettings {
+            timeout: Some(Period::parse(text)?),
+            ..HoldSettings::default()
+        }))
+    }
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        HoldSettings::deserialize(MapAccessDeserializer::new(map)).map(Self::Settings)
+    }
+}
+
 fn unexpected<E: Error>(wrong: &dyn fmt::Display, expected: &str) -> E {
     E::custom(format!("{wrong} (expected {expected})"))
 }
@@ -209,4 +291,6 @@ macro_rules! deserialize_word_or_mapping {
         }
     )+};
 }
-deserialize_word_or_mapping!(Listener Check Store Auth Pull PullToken);
+deserialize_word_or_mapping!(
+    Listener Check Store Auth Pull PullToken Retry Hedge Outlier SlowStart Hold
+);

@@ -16,6 +16,7 @@ use super::failure::Failure;
 use super::forwarded::TrustedProxies;
 use super::gate::Inside;
 use super::request_id;
+use super::rules::Rules;
 
 /// One request's state.
 pub struct Context {
@@ -38,6 +39,7 @@ pub struct Context {
 pub(super) struct Target {
     pub(super) cluster: Arc<Cluster>,
     pub(super) policy: Arc<Policy>,
+    pub(super) rules: Rules,
     pub(super) hash: u64,
     /// Bytes to take off the path.
     pub(super) strip: usize,
@@ -92,7 +94,7 @@ impl Context {
         let limit = self
             .target
             .as_ref()
-            .map_or(Duration::ZERO, |target| target.policy.timeouts.request);
+            .map_or(Duration::ZERO, |target| target.rules.timeouts.request);
         (self.arrived + limit).saturating_duration_since(now)
     }
 

@@ -23,14 +23,15 @@ pub struct Request<'a> {
 }
 
 /// Where a request goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Found<'a> {
     /// The service's name, in lower case; for default routes not yet known to exist.
     pub service: Cow<'a, str>,
     /// How many bytes of the path to take off.
     pub strip: usize,
-    /// Whether a configured route matched; its service may be absent, but not unknown.
-    pub explicit: bool,
+    /// The configured route that matched; its service may be absent, but not unknown. `None` for a
+    /// default route.
+    pub route: Option<&'a Route>,
 }
 
 /// All routes, ready to be matched.
@@ -99,7 +100,7 @@ impl Routes {
             } else {
                 0
             },
-            explicit: true,
+            route: Some(route),
         })
     }
 
@@ -116,7 +117,7 @@ impl Routes {
             return Some(Found {
                 service: Cow::Owned(service.to_owned()),
                 strip: 0,
-                explicit: false,
+                route: None,
             });
         }
         let segment = request.path.strip_prefix('/')?.split('/').next()?;
@@ -126,7 +127,7 @@ impl Routes {
         Some(Found {
             service: lower_case(segment),
             strip: 1 + segment.len(),
-            explicit: false,
+            route: None,
         })
     }
 }
@@ -214,7 +215,7 @@ mod tests {
                 ..Match::default()
             },
             destinations: vec![destination(service, 1)],
-            strip_prefix: None,
+            ..Route::default()
         }
     }
 

@@ -6,20 +6,23 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use log::error;
+use pingora::apps::{HttpServerApp, ReusedHttpStream};
+use pingora::protocols::http::ServerSession;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
 use pingora::services::listening;
-use pingora_proxy::{HttpProxy, http_proxy_service_with_name};
+use pingora_proxy::{HttpProxy, http_proxy};
 
 use crate::proxy::DataPlane;
+use crate::proxy::watchdog::watched;
 
 use super::sockets;
 
 /// The proxy, its sockets, and the signal that closes them. Pingora's own signal comes too late:
 /// it ends the process, and by then the last request must be done.
 pub(super) struct Bound {
-    proxy: listening::Service<HttpProxy<DataPlane>>,
+    proxy: listening::Service<Watched>,
     sockets: Vec<(String, TcpListener)>,
     closing: ShutdownWatch,
     serving: Box<dyn Fn() + Send + Sync>,
@@ -33,7 +36,8 @@ impl Bound {
         closing: ShutdownWatch,
         serving: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        let mut proxy = http_proxy_service_with_name(conf, data_plane, "proxy");
+        let watched = Watched(Arc::new(http_proxy(conf, data_plane)));
+        let mut proxy = listening::Service::new("proxy".to_owned(), watched);
         let sockets: Vec<_> = sockets
             .into_iter()
             .map(|socket| (sockets::address(&socket), socket))
@@ -47,6 +51,24 @@ impl Bound {
             closing,
             serving: Box::new(serving),
         }
+    }
+}
+
+/// The proxy with a watch on each of its connections.
+struct Watched(Arc<HttpProxy<DataPlane>>);
+
+#[async_trait]
+impl HttpServerApp for Watched {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        watched(self.0.process_new_http(session, shutdown)).await
+    }
+
+    async fn http_cleanup(&self) {
+        self.0.http_cleanup().await;
     }
 }
 

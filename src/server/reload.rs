@@ -82,6 +82,7 @@ impl Reloader {
             ..config.registry
         };
         self.running.proxy.trusted_proxies = config.proxy.trusted_proxies;
+        self.running.proxy.clients = config.proxy.clients;
         info!("configuration reloaded");
     }
 }

@@ -39,7 +39,7 @@ routes:
     strip_prefix: /b
     split: [{service: a, weight: -1}, {weight: 1}]
 "#), @r#"
-        f:2:3: proxy: unknown key "lisen", did you mean listen? (expected listen, threads, trusted_proxies, shutdown_grace)
+        f:2:3: proxy: unknown key "lisen", did you mean listen? (expected listen, threads, trusted_proxies, shutdown_grace, zone, clients)
         f:3:12: proxy.listen[0]: ":8080" has no IP address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
         f:3:31: proxy.listen[1].address: "1.2.3.4" has no port (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
         f:3:45: proxy.listen[1].tls: not available in this version (expected to be left out)
@@ -47,7 +47,7 @@ routes:
         f:7:10: registry.store: etcd is not available in this version (expected sqlite, memory, or a mapping such as {sqlite: {path: data/callboard.db}})
         f:8:16: registry.lease.ttl: "0s" is too short (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
         f:9:3: "lease" is given a second time, first at 8:3 (expected once)
-        f:11:3: defaults: unknown key "blance", did you mean balance? (expected balance, hash_on, bounded_load, check, timeouts, retry, outlier, panic_threshold, slow_start, drain)
+        f:11:3: defaults: unknown key "blance", did you mean balance? (expected balance, hash_on, bounded_load, check, timeouts, retry, reuse, outlier, panic_threshold, panic, slow_start, load_reports, prefer_zone, limits, hold, max_body, drain)
         f:12:12: defaults.balance: "least_requests" is unknown, did you mean least_request? (expected round_robin, random, least_request, peak_ewma, ring_hash or maglev)
         f:13:24: defaults.check.http.path: "health" does not start with / (expected a path such as /health)
         f:13:46: defaults.check.http.expect[1]: "99-700" is not a status (expected a status from 100 to 599 or a range of them such as 200-399)
@@ -137,13 +137,37 @@ fn what_this_version_does_not_have_is_refused() {
 }
 
 #[test]
-fn what_this_version_does_not_act_on_is_warned_of() {
-    insta::assert_snapshot!(warnings(
-        "defaults:\n  retry: {attempts: 2}\n  outlier: {}\nservices:\n  a: {slow_start: 5s}\n"
+fn what_is_done_about_failures_is_checked() {
+    insta::assert_snapshot!(errors(
+        "defaults:
+  retry: {attempts: -1, on: [conect, 200], buffer: 1MiB, hedge: {}}
+  outlier: {base_ejection: 10m, max_ejected: 200%}
+  slow_start: fast
+  hold: maybe
+  max_body: 1 cup
+  limits: {in_flight: 0}
+proxy: {clients: {max_head: 1, min_body_rate: 5B}}
+routes:
+  - {service: a, match: {path: /a}, name: x, mirror: {}, timeouts: {idle: 5s}}
+  - {service: a, match: {path: /b}, name: x, split_on: moon}
+"
     ), @r#"
-        f:2:10: defaults.retry: has no effect in this version (expected to be left out)
-        f:3:12: defaults.outlier: has no effect in this version (expected to be left out)
-        f:5:19: services.a.slow_start: has no effect in this version (expected to be left out)
+        f:2:21: defaults.retry.attempts: -1 is out of range (expected a number from 0 to 100000)
+        f:2:30: defaults.retry.on[0]: "conect" is no cause (expected connect, reset, timeout, or a status from 400 to 599 or a range of them such as 502-504)
+        f:2:38: defaults.retry.on[1]: "200" is no failure (expected connect, reset, timeout, or a status from 400 to 599 or a range of them such as 502-504)
+        f:2:52: defaults.retry.buffer: "1MiB" is out of range (expected a size from 0 to 64KiB, such as 16KiB)
+        f:2:65: defaults.retry.hedge: has no time (expected for example after: p95)
+        f:3:46: defaults.outlier.max_ejected: "200%" is out of range (expected a percentage from 0% to 100%, such as 50%)
+        f:4:15: defaults.slow_start: "fast" is not a duration (expected a duration such as 30s, or a mapping such as {window: 30s})
+        f:5:9: defaults.hold: "maybe" is not a duration (expected off, a duration such as 5s, or a mapping such as {timeout: 5s})
+        f:6:13: defaults.max_body: "1 cup" is not a size (expected off or a size from 0 to 1TiB, such as 10MiB)
+        f:7:23: defaults.limits.in_flight: 0 is out of range (expected off or a number from 1 to 1000000)
+        f:8:29: proxy.clients.max_head: "1" is out of range (expected a size from 1KiB to 512KiB, such as 64KiB)
+        f:8:47: proxy.clients.min_body_rate: "5B" is not a rate (expected off or a size per second such as 240B/s or 1KiB/s)
+        f:10:54: routes[0].mirror: has no service (expected for example service: orders-next)
+        f:10:69: routes[0].timeouts: unknown key "idle" (expected connect, first_byte, between_bytes, request, total)
+        f:11:43: routes[1].name: "x" names the route at 10:5 already (expected another name)
+        f:11:56: routes[1].split_on: "moon" is no part of a request (expected header:NAME, cookie:NAME, query:NAME, path or client_ip)
         "#);
 }
 

@@ -1,0 +1,73 @@
+//! What time alone brings about in a cluster, looked after in small steps.
+//!
+//! Most clusters have nothing to wait for, and cost one atomic load a step.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::Cluster;
+use super::clusters::Clusters;
+
+/// The time between two steps.
+const STEP: Duration = Duration::from_millis(50);
+
+/// What a step did to one slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Beat {
+    /// Requests are to be spread differently now.
+    pub(super) changed: bool,
+    /// It waits for a further step.
+    pub(super) restless: bool,
+}
+
+impl Clusters {
+    /// Takes the steps, for as long as it is polled.
+    pub async fn keep_time(self) {
+        let mut steps = tokio::time::interval(STEP);
+        steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            steps.tick().await;
+            self.tick(Instant::now());
+        }
+    }
+
+    /// One step of every cluster.
+    pub fn tick(&self, now: Instant) {
+        for cluster in self.all() {
+            cluster.tick(now);
+        }
+    }
+}
+
+impl Cluster {
+    /// One step, if there is anything that waits for it.
+    pub(super) fn tick(self: &Arc<Self>, now: Instant) {
+        if !self.restless.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let mut guard = self.control();
+        let control = &mut *guard;
+        let mut beat = Beat::default();
+        for slot in control.slots.values_mut() {
+            let Beat { changed, restless } = slot.tick(&control.policy, now);
+            beat.changed |= changed;
+            beat.restless |= restless;
+        }
+        if beat.restless {
+            self.unrest();
+        }
+        if beat.changed {
+            self.republish(control);
+        }
+        drop(guard);
+        if beat.changed {
+            self.stirred.notify_waiters();
+        }
+    }
+
+    /// Asks for a step.
+    pub(super) fn unrest(&self) {
+        self.restless.store(true, Ordering::Relaxed);
+    }
+}
