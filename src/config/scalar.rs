@@ -1,10 +1,13 @@
 //! Values written as one word: each is parsed from its text into a valid value, or says what is
 //! wrong with it.
 
+mod figures;
+mod names;
+mod words;
+
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +15,18 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::Deserializer;
 
-use super::suggest::meant;
+pub(super) use words::{is_off, quoted, shortened};
+
+use figures::{
+    body_rate, bounded_load, byte_size, call_rate, grace, hedge_after, history, number, percent,
+    period, size, small_size, threads,
+};
+use names::{
+    address, check_path, file_path, hash_on, host_pattern, host_suffix, method, name, network,
+    retry_cause, route_path, statuses,
+};
+use words::{choice, switch, unless_off};
+
 use crate::api::guard::Rate;
 use crate::balance::{Algorithm, HashOn};
 use crate::cluster::policy::{self, Admission, Panic, Reuse};
@@ -20,14 +34,7 @@ use crate::instance::MAX_WEIGHT;
 use crate::names::ServiceName;
 use crate::pull::{Origin, OriginError};
 use crate::registry::store::sqlite::Sync;
-use crate::units::parse_duration;
 
-/// The longest duration that makes sense anywhere in the file.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// The longest time that history is kept.
-const LONGEST_HISTORY: Duration = Duration::from_secs(3_653 * 24 * 60 * 60);
-/// The most worker threads that make sense.
-const MAX_THREADS: usize = 1_024;
 /// More of anything than fits into memory.
 const MAX_AMOUNT: usize = 10_000_000;
 
@@ -227,321 +234,4 @@ scalars! {
         "tcp" => Err("tcp is not available in this version".to_owned()),
         other => choice(other, &[("http", ())]),
     };
-}
-
-/// A text within quotes, shortened when it is long.
-pub(super) fn quoted(text: &str) -> String {
-    format!("{:?}", shortened(text))
-}
-
-/// A text, shortened when it is long.
-pub(super) fn shortened(text: &str) -> String {
-    const LONGEST: usize = 64;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// Whether a word says no in one of YAML's ways.
-pub(super) fn is_off(text: &str) -> bool {
-    ["off", "no", "false"]
-        .iter()
-        .any(|off| text.eq_ignore_ascii_case(off))
-}
-
-fn switch(text: &str) -> Result<bool, String> {
-    let on = ["on", "yes", "true"]
-        .iter()
-        .any(|on| text.eq_ignore_ascii_case(on));
-    match (on, is_off(text)) {
-        (true, _) => Ok(true),
-        (_, true) => Ok(false),
-        _ => Err(format!("{} is neither", quoted(text))),
-    }
-}
-
-fn choice<T: Clone>(text: &str, words: &[(&'static str, T)]) -> Result<T, String> {
-    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
-        return Ok(value.clone());
-    }
-    Err(match meant(text, words.iter().map(|(word, _)| *word)) {
-        Some(word) => format!("{} is unknown, did you mean {word}?", quoted(text)),
-        None => format!("{} is unknown", quoted(text)),
-    })
-}
-
-fn number(text: &str, range: RangeInclusive<u32>) -> Result<u32, String> {
-    let number =
-        (text.parse::<i64>()).map_err(|_| format!("{} is not such a number", quoted(text)))?;
-    u32::try_from(number)
-        .ok()
-        .filter(|number| range.contains(number))
-        .ok_or_else(|| format!("{number} is out of range"))
-}
-
-fn threads(text: &str) -> Result<Option<usize>, String> {
-    if text == "auto" {
-        return Ok(None);
-    }
-    match text.parse() {
-        Ok(threads) if (1..=MAX_THREADS).contains(&threads) => Ok(Some(threads)),
-        _ => Err(format!("{} is no number of threads", quoted(text))),
-    }
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    if let Some(port) = text.strip_prefix("localhost:")
-        && let Ok(port) = port.parse()
-    {
-        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    }
-    text.parse().map_err(|_| {
-        if text.starts_with(':') {
-            format!("{} has no IP address", quoted(text))
-        } else if text.parse::<IpAddr>().is_ok() {
-            format!("{} has no port", quoted(text))
-        } else {
-            format!("{} is not an address", quoted(text))
-        }
-    })
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
-        .map(|network| network.trunc())
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| format!("{} is not a network", quoted(text)))
-}
-
-fn grace(text: &str) -> Result<Duration, String> {
-    let duration =
-        parse_duration(text).map_err(|_| format!("{} is not a duration", quoted(text)))?;
-    if duration > LONGEST {
-        return Err(format!("{} is too long", quoted(text)));
-    }
-    Ok(duration)
-}
-
-fn period(text: &str) -> Result<Duration, String> {
-    let duration = grace(text)?;
-    if duration < Duration::from_millis(1) {
-        return Err(format!("{} is too short", quoted(text)));
-    }
-    Ok(duration)
-}
-
-fn history(text: &str) -> Result<Duration, String> {
-    let duration =
-        parse_duration(text).map_err(|_| format!("{} is not a duration", quoted(text)))?;
-    match duration {
-        _ if duration < Duration::from_secs(60) => Err(format!("{} is too short", quoted(text))),
-        _ if duration > LONGEST_HISTORY => Err(format!("{} is too long", quoted(text))),
-        _ => Ok(duration),
-    }
-}
-
-fn byte_size(text: &str) -> Result<u64, String> {
-    size(text, 1 << 20..=1 << 40)
-}
-
-fn small_size(text: &str, range: RangeInclusive<u64>) -> Result<usize, String> {
-    size(text, range).map(|bytes| bytes as usize)
-}
-
-fn body_rate(text: &str) -> Result<u64, String> {
-    let per_second = text.strip_suffix("/s").map(str::trim_end);
-    let per_second = per_second.ok_or_else(|| format!("{} is not a rate", quoted(text)))?;
-    size(
-        per_second
-            .strip_suffix('B')
-            .filter(|rest| rest.ends_with(|c: char| c.is_ascii_digit()))
-            .unwrap_or(per_second),
-        1..=1 << 30,
-    )
-}
-
-fn unless_off<T>(
-    text: &str,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<Option<T>, String> {
-    if is_off(text) {
-        return Ok(None);
-    }
-    parse(text).map(Some)
-}
-
-fn retry_cause(text: &str) -> Result<Cause, String> {
-    Ok(match text {
-        "connect" => Cause::Connect,
-        "reset" => Cause::Reset,
-        "timeout" => Cause::Timeout,
-        _ => {
-            let range = statuses(text).map_err(|_| format!("{} is no cause", quoted(text)))?;
-            if *range.start() < 400 {
-                return Err(format!("{} is no failure", quoted(text)));
-            }
-            Cause::Statuses(range)
-        }
-    })
-}
-
-fn hedge_after(text: &str) -> Result<policy::Hedge, String> {
-    let Some(percentile) = text.strip_prefix('p') else {
-        return period(text).map(policy::Hedge::After);
-    };
-    match percentile.parse::<f64>() {
-        Ok(percentile) if (50.0..100.0).contains(&percentile) => {
-            Ok(policy::Hedge::Percentile(percentile / 100.0))
-        }
-        Ok(_) => Err(format!("{} is out of range", quoted(text))),
-        Err(_) => Err(format!("{} is not a percentile", quoted(text))),
-    }
-}
-
-fn size(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
-    let no_size = || format!("{} is not a size", quoted(text));
-    let unit_at = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let factor = match unit.trim() {
-        "" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        "TiB" => 1 << 40,
-        _ => return Err(no_size()),
-    };
-    let number: u64 = number.parse().map_err(|_| no_size())?;
-    number
-        .checked_mul(factor)
-        .filter(|bytes| range.contains(bytes))
-        .ok_or_else(|| format!("{} is out of range", quoted(text)))
-}
-
-fn file_path(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if path.file_name().is_none() || text.ends_with('/') || text.contains('\0') {
-        return Err(format!("{} names no file", quoted(text)));
-    }
-    Ok(path)
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    match text.strip_suffix('%').map(|number| number.trim().parse()) {
-        Some(Ok(percent)) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
-        Some(Ok(_)) => Err(format!("{} is out of range", quoted(text))),
-        _ => Err(format!("{} is not a percentage", quoted(text))),
-    }
-}
-
-fn call_rate(text: &str) -> Result<Option<Rate>, String> {
-    if is_off(text) {
-        return Ok(None);
-    }
-    let (requests, unit) = text.split_once('/').unwrap_or((text, ""));
-    let rate = match (requests.trim().parse::<NonZeroU32>(), unit.trim()) {
-        (Ok(requests), "s") => Rate::PerSecond(requests),
-        (Ok(requests), "m") => Rate::PerMinute(requests),
-        _ => return Err(format!("{} is not a rate", quoted(text))),
-    };
-    Ok(Some(rate))
-}
-
-fn bounded_load(text: &str) -> Result<Option<f64>, String> {
-    if is_off(text) {
-        return Ok(None);
-    }
-    match text.parse() {
-        Ok(factor) if (1.0..=100.0).contains(&factor) => Ok(Some(factor)),
-        Ok(_) => Err(format!("{} is out of range", quoted(text))),
-        Err(_) => Err(format!("{} is not a factor", quoted(text))),
-    }
-}
-
-fn statuses(text: &str) -> Result<RangeInclusive<u16>, String> {
-    let status = |text: &str| text.trim().parse().ok().filter(|s| (100..=599).contains(s));
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
-    match (status(first), status(last)) {
-        (Some(first), Some(last)) if first <= last => Ok(first..=last),
-        (Some(_), Some(_)) => Err(format!("{} ends before it starts", quoted(text))),
-        _ => Err(format!("{} is not a status", quoted(text))),
-    }
-}
-
-fn route_path(text: &str) -> Result<String, String> {
-    if let Some(odd) = text.chars().find(|c| matches!(c, '?' | '#')) {
-        return Err(format!("{} holds {odd:?}", quoted(text)));
-    }
-    check_path(text)
-}
-
-fn check_path(text: &str) -> Result<String, String> {
-    if !text.starts_with('/') {
-        return Err(format!("{} does not start with /", quoted(text)));
-    }
-    match text.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
-        Some(odd) => Err(format!("{} holds {odd:?}", quoted(text))),
-        None => Ok(text.to_owned()),
-    }
-}
-
-fn host_pattern(text: &str) -> Result<String, String> {
-    let name = text.strip_prefix("*.").unwrap_or(text);
-    if is_domain(name) {
-        Ok(text.to_ascii_lowercase())
-    } else {
-        Err(format!("{} is not a host", quoted(text)))
-    }
-}
-
-fn host_suffix(text: &str) -> Result<String, String> {
-    match text.strip_prefix('.') {
-        Some(domain) if is_domain(domain) => Ok(text.to_ascii_lowercase()),
-        _ => Err(format!("{} is not a host's ending", quoted(text))),
-    }
-}
-
-/// Whether a text is labels of letters, digits, `-` and `_` between dots.
-fn is_domain(text: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-    };
-    text.len() <= 253 && text.split('.').all(is_label)
-}
-
-fn method(text: &str) -> Result<http::Method, String> {
-    http::Method::from_bytes(text.as_bytes())
-        .ok()
-        .filter(|_| !text.chars().any(|c| c.is_ascii_lowercase()))
-        .ok_or_else(|| format!("{} is not a method", quoted(text)))
-}
-
-fn name(text: &str) -> Result<ServiceName, String> {
-    text.parse()
-        .map_err(|_| format!("{} is not a service name", quoted(text)))
-}
-
-fn hash_on(text: &str) -> Result<HashOn, String> {
-    let (part, name) = text.split_once(':').unwrap_or((text, ""));
-    match part {
-        "path" if part == text => Ok(HashOn::Path),
-        "client_ip" if part == text => Ok(HashOn::ClientIp),
-        "header" | "cookie" | "query" if name.is_empty() => Err(format!("{part} has no name")),
-        "header" => name
-            .parse()
-            .map(HashOn::Header)
-            .map_err(|_| format!("{} is not a header's name", quoted(name))),
-        // A cookie's name is a token, which is what a header's name is as well.
-        "cookie" => name
-            .parse::<http::HeaderName>()
-            .map(|_| HashOn::Cookie(name.to_owned()))
-            .map_err(|_| format!("{} is not a cookie's name", quoted(name))),
-        "query" => Ok(HashOn::Query(name.to_owned())),
-        _ => Err(format!("{} is no part of a request", quoted(text))),
-    }
 }
