@@ -10,6 +10,7 @@
 //! endpoint, load, verdict and probes.
 
 mod active;
+pub mod budget;
 mod build;
 pub mod clusters;
 pub mod pick;
@@ -37,6 +38,7 @@ use crate::registry::snapshot::{Fitness, Member};
 use crate::registry::suspects::Testimony;
 
 use active::Active;
+use budget::Budget;
 use policy::{Admission, Policy};
 use slot::Slot;
 use status::Status;
@@ -48,6 +50,7 @@ pub struct Cluster {
     control: Mutex<Control>,
     /// Requests in flight over all endpoints, those that left included.
     in_flight: AtomicU64,
+    budget: Budget,
     /// Whether anything waits for a step of [`tempo`].
     restless: AtomicBool,
     /// Rings when a member's availability changes or a barred endpoint becomes idle.
@@ -106,6 +109,7 @@ impl Cluster {
                 building: false,
             }),
             in_flight: AtomicU64::new(0),
+            budget: Budget::default(),
             restless: AtomicBool::new(false),
             stirred: Notify::new(),
             surroundings,

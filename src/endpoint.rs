@@ -57,6 +57,8 @@ pub struct Live {
     answered: AtomicU64,
     /// Peak-EWMA state; `balance::ewma` owns its meaning.
     ewma: AtomicU64,
+    /// How long it says it keeps unused connections: seconds plus one; 0 is unsaid.
+    keep_alive: AtomicU32,
 }
 
 impl Endpoint {
@@ -70,6 +72,7 @@ impl Endpoint {
             served: AtomicU64::new(0),
             answered: AtomicU64::new(0),
             ewma: AtomicU64::new(0),
+            keep_alive: AtomicU32::new(0),
         };
         Self::with_live(instance, Arc::new(live))
     }
@@ -149,6 +152,22 @@ impl Endpoint {
         match self.live.answered.load(Ordering::Relaxed) {
             0 => false,
             at => u128::from((millis(now) + 1).saturating_sub(at)) <= within.as_millis(),
+        }
+    }
+
+    /// Takes down how long it says it keeps unused connections.
+    pub fn announce_keep_alive(&self, timeout: Duration) {
+        let seconds = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX);
+        let cell = &self.live.keep_alive;
+        cell.store(seconds.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// How long unused connections to it may be kept, given that callboard itself keeps them for
+    /// `idle`: a second less than it announced, so that callboard is the first to close them.
+    pub fn connection_idle(&self, idle: Duration) -> Duration {
+        match self.live.keep_alive.load(Ordering::Relaxed) {
+            0 => idle,
+            said => idle.min(Duration::from_secs(said.saturating_sub(2).into())),
         }
     }
 

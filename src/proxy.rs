@@ -1,6 +1,7 @@
 //! The request path, on Pingora's proxy engine. The methods below stand in the order in which
 //! Pingora calls them; each does its phase and leaves what the next one needs in the [`Context`].
 
+mod attempt;
 pub mod clients;
 mod context;
 mod failure;
@@ -8,30 +9,36 @@ pub mod forwarded;
 pub mod gate;
 mod hash_key;
 mod headers;
+mod hints;
 mod request_id;
+pub mod retry;
 mod rules;
+mod tries;
 pub mod watchdog;
 
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{StatusCode, Version, header};
 use log::debug;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::protocols::http::ServerSession;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::cluster::clusters::Clusters;
-use crate::cluster::pick::{Nobody, Outcome};
-use crate::cluster::queue::Refusal;
+use crate::cluster::pick::Outcome;
 use crate::route::path::has_dot_segment;
 use crate::route::table::{Request, Routes};
 
+use attempt::Attempt;
 use clients::Clients;
 use context::{Context, Target};
 use failure::Failure;
@@ -161,43 +168,12 @@ impl ProxyHttp for DataPlane {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         context: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        let now = Instant::now();
-        let target = context.target()?;
-        let remaining = context.remaining(now);
-        if remaining.is_zero() {
-            let late = Failure::out_of_time(target.rules.timeouts.request);
-            return Err(context.fail(late));
-        }
-        let acquired = target
-            .cluster
-            .acquire(target.hash, &context.tried, now + remaining)
-            .await;
-        let pick = match acquired {
-            Ok(pick) => pick,
-            Err(Refusal::Nobody(nobody)) => {
-                let none = Failure::nobody_available(target.cluster.name().as_str());
-                let failure = match nobody {
-                    Nobody::Untried => context.failure.take().unwrap_or(none),
-                    Nobody::Available => none,
-                };
-                return Err(context.fail(failure));
-            }
-        };
-        let timeouts = target.rules.timeouts;
-        let mut peer = HttpPeer::new(pick.address(), false, String::new());
-        peer.group_key = pick.endpoint().connection_group();
-        peer.options.connection_timeout = Some(timeouts.connect.min(remaining));
-        peer.options.read_timeout = Some(remaining);
-        peer.options.write_timeout = Some(remaining);
-        peer.options.idle_timeout = Some(timeouts.idle);
-        context.pick = Some(pick);
-        Ok(Box::new(peer))
+        context.next_peer(session).await
     }
 
-    /// Nothing of the request has been sent, so any method may go to another instance.
     fn fail_to_connect(
         &self,
         _session: &mut Session,
@@ -206,10 +182,24 @@ impl ProxyHttp for DataPlane {
         mut error: Box<Error>,
     ) -> Box<Error> {
         debug!("{}: connect to {}: {error}", context.name(), peer._address);
-        context.failure = Some(Failure::of_connect(&peer._address, &error));
-        context.give_up_pick(Outcome::Unreachable, Instant::now());
-        error.set_retry(true);
+        context.unconnected(peer, &mut error, Instant::now());
         error
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        file: RawFd,
+        _digest: Option<&Digest>,
+        context: &mut Context,
+    ) -> Result<()> {
+        let now = Instant::now();
+        let attempt = Attempt::new(file, now);
+        attempt.await_head(context.deadlines(), None, now);
+        context.attempt = Some(attempt);
+        Ok(())
     }
 
     async fn upstream_request_filter(
@@ -221,7 +211,30 @@ impl ProxyHttp for DataPlane {
         context.confirm_pick()?;
         let strip = context.target()?.strip;
         let prefix = headers::strip_prefix(request, strip)?;
+        if context.tries.alone && !request.headers.contains_key(header::UPGRADE) {
+            request.insert_header(header::CONNECTION, "close")?;
+        }
         headers::forward(request, session, context, prefix)
+    }
+
+    /// Called for what is sent again as well.
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        ends: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        let now = Instant::now();
+        let first_byte = context.target()?.rules.timeouts.first_byte;
+        if let Some(attempt) = &mut context.attempt {
+            let length = body.as_ref().map_or(0, Bytes::len);
+            attempt.pass_request(length, ends, &mut context.arrival, now);
+        }
+        if let Some(attempt) = &context.attempt {
+            attempt.await_head(context.deadlines(), first_byte, now);
+        }
+        Ok(())
     }
 
     async fn upstream_response_filter(
@@ -236,14 +249,44 @@ impl ProxyHttp for DataPlane {
             context.report(Outcome::Failed, now);
             return Err(context.fail(Failure::unasked_upgrade()));
         }
-        if switches || !response.status.is_informational() {
-            context.report(Outcome::Answered, now);
-        } else if context.remaining(now).is_zero() {
-            // Each interim answer starts Pingora's read timeout anew.
-            let late = Failure::out_of_time(context.target()?.rules.timeouts.request);
-            return Err(context.fail(late));
+        if watchdog::fired().is_some() {
+            let late = Error::explain(ErrorType::ReadTimedout, "the answer crossed its deadline");
+            return Err(late.into_up());
         }
-        Ok(())
+        if response.status.is_informational() && !switches {
+            if context.attempt.as_mut().is_some_and(Attempt::floods) {
+                context.report(Outcome::Failed, now);
+                return Err(context.fail(Failure::too_many_interim()));
+            }
+            return Ok(());
+        }
+        if let Some(pick) = &context.pick
+            && let Some(timeout) = hints::keep_alive(&response.headers)
+        {
+            pick.endpoint().announce_keep_alive(timeout);
+        }
+        let outcome = if response.status.is_server_error() {
+            let retry_after = hints::retry_after(&response.headers, SystemTime::now());
+            Outcome::Faulted { retry_after }
+        } else {
+            Outcome::Answered
+        };
+        context.weigh(session, response.status, outcome, now)?;
+        if let Some(attempt) = &mut context.attempt {
+            attempt.answer(&session.req_header().method, response);
+        }
+        context.await_body(false, now)
+    }
+
+    fn upstream_response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        ends: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        context.await_body(ends, Instant::now())?;
+        Ok(None)
     }
 
     async fn response_filter(
@@ -268,8 +311,6 @@ impl ProxyHttp for DataPlane {
         response.insert_header(request_id::HEADER, context.request_id().clone())
     }
 
-    /// A request that failed on a connection kept from earlier may have crossed the instance's
-    /// closing it, so an idempotent one is sent again, to the same instance if it comes to that.
     fn error_while_proxy(
         &self,
         peer: &HttpPeer,
@@ -279,25 +320,7 @@ impl ProxyHttp for DataPlane {
         reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("instance at {}", peer._address));
-        if context.pick.is_none() {
-            // Withdrawn before anything was sent.
-            error.set_retry(true);
-            return error;
-        }
-        if session.req_header().method.is_idempotent() && !session.retry_buffer_truncated() {
-            error.retry.decide_reuse(reused);
-        } else {
-            error.set_retry(false);
-        }
-        if *error.esource() == ErrorSource::Upstream {
-            let limit = context.target.as_ref().map(|t| t.rules.timeouts.request);
-            context.failure = Some(Failure::of_exchange(
-                &peer._address,
-                &error,
-                limit.unwrap_or_default(),
-            ));
-            context.give_up_pick(Outcome::Failed, Instant::now());
-        }
+        context.broken(session, peer, &mut error, reused, Instant::now());
         error
     }
 
@@ -325,6 +348,11 @@ impl ProxyHttp for DataPlane {
             error_code,
             can_reuse_downstream: false,
         }
+    }
+
+    async fn logging(&self, _: &mut Session, _: Option<&Error>, _: &mut Context) {
+        // A response without a body has had no other end than this.
+        watchdog::clear();
     }
 
     /// A failing instance would fill Pingora's log with a line per request; what operators need is

@@ -36,6 +36,7 @@ use crate::config::{self, Config};
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
 use crate::proxy::gate::Gate;
+use crate::proxy::retry::MAX_TRIES;
 use crate::proxy::{DataPlane, Settings};
 use crate::pull::Puller;
 use crate::registry::snapshot::Fitness;
@@ -53,8 +54,6 @@ use reload::Reloader;
 const PROBE_CONCURRENCY: usize = 256;
 /// Idle connections kept per worker thread to all instances together.
 const UPSTREAM_POOL: usize = 4_096;
-/// The most instances one request tries.
-const MAX_ATTEMPTS: usize = 16;
 
 /// Why callboard could not start.
 #[derive(Debug, thiserror::Error)]
@@ -248,7 +247,7 @@ fn server_conf(config: &Config) -> ServerConf {
     ServerConf {
         threads,
         upstream_keepalive_pool_size: UPSTREAM_POOL,
-        max_retries: MAX_ATTEMPTS,
+        max_retries: MAX_TRIES,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()

@@ -67,6 +67,11 @@ impl Tried {
         self.keys.contains(&endpoint.key())
     }
 
+    /// Forgets that this endpoint was tried.
+    pub fn forgive(&mut self, key: u64) {
+        self.keys.retain(|&tried| tried != key);
+    }
+
     /// How many have been tried.
     pub fn len(&self) -> usize {
         self.keys.len()
@@ -115,6 +120,11 @@ impl Cluster {
         } else {
             Nobody::Untried
         })
+    }
+
+    /// Whether somebody could be picked now for a request with this `hash` that tried these.
+    pub fn has_other(&self, hash: u64, tried: &Tried, now: Instant) -> bool {
+        self.choose(&self.active.load(), hash, tried, now).is_some()
     }
 
     fn choose<'a>(

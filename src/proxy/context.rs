@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
@@ -12,11 +13,14 @@ use crate::cluster::Cluster;
 use crate::cluster::pick::{Outcome, Pick, Tried};
 use crate::cluster::policy::Policy;
 
+use super::attempt::{Arrival, Attempt, Deadlines};
 use super::failure::Failure;
 use super::forwarded::TrustedProxies;
 use super::gate::Inside;
 use super::request_id;
 use super::rules::Rules;
+use super::tries::Tries;
+use super::watchdog::Timer;
 
 /// One request's state.
 pub struct Context {
@@ -27,8 +31,13 @@ pub struct Context {
     /// Whether the peer's own forwarding headers are passed on.
     pub(super) peer_is_trusted: bool,
     pub(super) target: Option<Target>,
+    /// What has come of the request's body.
+    pub(super) arrival: Arrival,
     pub(super) tried: Tried,
+    pub(super) tries: Tries,
     pub(super) pick: Option<Pick>,
+    /// The present try, once it has its connection.
+    pub(super) attempt: Option<Attempt>,
     /// The last failure of an attempt, or what ended the request.
     pub(super) failure: Option<Failure>,
     /// Declared last and so dropped last: the request is inside until it holds nothing else.
@@ -53,8 +62,11 @@ impl Context {
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             peer_is_trusted: false,
             target: None,
+            arrival: Arrival::default(),
             tried: Tried::default(),
+            tries: Tries::default(),
             pick: None,
+            attempt: None,
             failure: None,
             _inside: inside,
         }
@@ -89,13 +101,58 @@ impl Context {
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "the request has no target"))
     }
 
-    /// What is left of the request's time.
+    /// When the request must be done; at once when it has no target.
+    pub(super) fn deadlines(&self) -> Deadlines {
+        match &self.target {
+            Some(target) => Deadlines::new(self.arrived, self.arrival, &target.rules.timeouts),
+            None => Deadlines {
+                head: (self.arrived, Timer::Request),
+                total: None,
+            },
+        }
+    }
+
+    /// What is left of the request's time to the head of its response.
     pub(super) fn remaining(&self, now: Instant) -> Duration {
-        let limit = self
-            .target
-            .as_ref()
-            .map_or(Duration::ZERO, |target| target.rules.timeouts.request);
-        (self.arrived + limit).saturating_duration_since(now)
+        self.deadlines().head.0.saturating_duration_since(now)
+    }
+
+    /// Whether the response should have ended by now.
+    pub(super) fn is_past_total(&self, now: Instant) -> bool {
+        self.deadlines().total.is_some_and(|total| total <= now)
+    }
+
+    /// What ends a request for which no time is left.
+    pub(super) fn too_late(&self) -> Failure {
+        self.ran_out(self.deadlines().head.1, None)
+    }
+
+    /// What ends a request for which this setting ran out, while waiting for an instance if one is
+    /// named.
+    pub(super) fn ran_out(&self, timer: Timer, peer: Option<&HttpPeer>) -> Failure {
+        let limit = self.target.as_ref().and_then(|target| {
+            let timeouts = &target.rules.timeouts;
+            match timer {
+                Timer::FirstByte => timeouts.first_byte,
+                Timer::BetweenBytes => Some(timeouts.between_bytes),
+                Timer::Request => Some(timeouts.request),
+                Timer::Total => timeouts.total,
+            }
+        });
+        let address = peer.map(|peer| &peer._address);
+        Failure::ran_out(timer, limit.unwrap_or_default(), address)
+    }
+
+    /// Sets the limits on the rest of the response; `ends` tells that there is none.
+    ///
+    /// # Errors
+    /// When a limit has been reached that cut the response.
+    pub(super) fn await_body(&self, ends: bool, now: Instant) -> Result<()> {
+        let (Some(attempt), Some(target)) = (&self.attempt, &self.target) else {
+            return Ok(());
+        };
+        let silence = target.rules.timeouts.between_bytes;
+        attempt.await_body(ends, self.deadlines().total, silence, now)
     }
 
     pub(super) fn report(&mut self, outcome: Outcome, now: Instant) {
@@ -104,13 +161,11 @@ impl Context {
         }
     }
 
-    /// Lets go of the endpoint. One that could not be reached is not picked again.
+    /// Lets go of an endpoint that failed the request, which is not picked for it again.
     pub(super) fn give_up_pick(&mut self, outcome: Outcome, now: Instant) {
         if let Some(mut pick) = self.pick.take() {
             pick.report(outcome, now);
-            if outcome == Outcome::Unreachable {
-                self.tried.add(pick.endpoint());
-            }
+            self.tried.add(pick.endpoint());
         }
     }
 

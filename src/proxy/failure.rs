@@ -15,6 +15,7 @@ use crate::route::table::Request;
 use crate::units::format_duration;
 
 use super::request_id;
+use super::watchdog::Timer;
 
 /// When to come back to a service without an available instance.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -152,20 +153,53 @@ impl Failure {
         }
     }
 
-    pub(super) fn out_of_time(limit: Duration) -> Self {
+    /// A setting ran out before the head of an answer came, while waiting for an instance if one is
+    /// named.
+    pub(super) fn ran_out(timer: Timer, limit: Duration, address: Option<&impl Display>) -> Self {
+        let setting = match timer {
+            Timer::FirstByte => "first_byte",
+            Timer::BetweenBytes => "between_bytes",
+            Timer::Request => "request",
+            Timer::Total => "total",
+        };
+        let what = format!("{setting} of {} ran out", format_duration(limit));
         Self {
             kind: Kind::ResponseTimeout,
-            detail: format!("the request's {} ran out", format_duration(limit)),
+            detail: match address {
+                Some(address) => format!("instance at {address}: {what}"),
+                None => what,
+            },
         }
     }
 
-    /// No connection to an instance could be made.
-    pub(super) fn of_connect(address: &impl Display, error: &Error) -> Self {
+    /// An answer was dropped for another instance's, and then nobody else was there.
+    pub(super) fn answered(address: &impl Display, status: StatusCode) -> Self {
+        Self {
+            kind: Kind::NobodyAvailable,
+            detail: format!(
+                "instance at {address} answered {}, and no other is available",
+                status.as_u16()
+            ),
+        }
+    }
+
+    pub(super) fn too_many_interim() -> Self {
+        Self {
+            kind: Kind::BadResponse,
+            detail: "the instance sent interim answers without end".to_owned(),
+        }
+    }
+
+    /// No connection to an instance could be made; `limit` is how long it may take.
+    pub(super) fn of_connect(address: &impl Display, error: &Error, limit: Duration) -> Self {
         let (kind, what) = match error.etype() {
-            ErrorType::ConnectRefused => (Kind::ConnectionRefused, "connection refused"),
-            ErrorType::ConnectTimedout => (Kind::ConnectionTimeout, "timed out"),
-            ErrorType::ConnectNoRoute => (Kind::Unreachable, "no route to it"),
-            other => (Kind::Unreachable, other.as_str()),
+            ErrorType::ConnectRefused => (Kind::ConnectionRefused, "connection refused".to_owned()),
+            ErrorType::ConnectTimedout => (
+                Kind::ConnectionTimeout,
+                format!("connect of {} ran out", format_duration(limit)),
+            ),
+            ErrorType::ConnectNoRoute => (Kind::Unreachable, "no route to it".to_owned()),
+            other => (Kind::Unreachable, other.as_str().to_owned()),
         };
         Self {
             kind,
@@ -173,26 +207,15 @@ impl Failure {
         }
     }
 
-    /// The exchange with an instance broke; `limit` is what the request may take.
-    pub(super) fn of_exchange(address: &impl Display, error: &Error, limit: Duration) -> Self {
+    /// The exchange with an instance broke.
+    pub(super) fn of_exchange(address: &impl Display, error: &Error) -> Self {
         let (kind, what) = match error.etype() {
-            ErrorType::ReadTimedout => (
-                Kind::ResponseTimeout,
-                format!("no answer within {}", format_duration(limit)),
-            ),
-            ErrorType::WriteTimedout => (
-                Kind::ResponseTimeout,
-                format!(
-                    "it did not take the request within {}",
-                    format_duration(limit)
-                ),
-            ),
             ErrorType::InvalidHTTPHeader | ErrorType::H1Error => {
-                (Kind::BadResponse, "its answer is not valid HTTP".to_owned())
+                (Kind::BadResponse, "its answer is not valid HTTP")
             }
             _ => (
                 Kind::ConnectionTerminated,
-                "the connection broke before an answer came".to_owned(),
+                "the connection broke before an answer came",
             ),
         };
         Self {

@@ -1,32 +1,65 @@
 //! Deadlines that Pingora cannot be given: its limits on an instance's answer start anew with every
-//! read, so a head that trickles in byte by byte would never end.
+//! read, so a head that trickles in byte by byte would never end, and it knows one limit for the head
+//! and the body of a response alike.
 //!
-//! While an attempt waits for its answer, the connection's task knows the file of the connection to
-//! the instance and when it must be over. [`watched`] looks at the clock whenever the task sleeps, and
-//! shuts that connection down when the time has come; Pingora then finds it closed. No other task is
-//! involved and the attempt is alive while the task sleeps in it, so the file is still the one that was
-//! meant.
+//! While an attempt lasts, the connection's task knows the file of the connection to the instance and
+//! when it must be over. [`watched`] looks at the clock whenever the task sleeps, and shuts that
+//! connection down when the time has come; Pingora then finds it closed. No other task is involved
+//! and the attempt is alive while the task sleeps in it, so the file is still the one that was meant.
+//!
+//! Silence is the instance's only if there is nothing of it left to read: a client that reads slowly
+//! leaves bytes in the connection's buffer, and those put the deadline off. When the last of them
+//! came is asked of the kernel (`TCP_INFO`), since they may be on their way through callboard.
 
 use std::cell::Cell;
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use log::debug;
 use nix::errno::Errno;
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
+use pingora::protocols::l4::ext::get_tcp_info;
 use tokio::time::{Sleep, sleep_until};
 
 tokio::task_local! {
     static WATCH: Watch;
 }
 
+/// The settings that may run out in the middle of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    FirstByte,
+    BetweenBytes,
+    Request,
+    Total,
+}
+
+/// When a connection to an instance must be over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// At this moment, whatever comes.
+    At(Instant, Timer),
+    /// When nothing has come for so long, and at `total` in any case.
+    Flow {
+        silence: Duration,
+        total: Option<Instant>,
+    },
+}
+
 /// What one task waits for.
 #[derive(Debug, Default)]
 struct Watch {
-    until: Cell<Option<(RawFd, Instant)>>,
-    fired: Cell<bool>,
+    until: Cell<Option<Until>>,
+    fired: Cell<Option<Timer>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    file: RawFd,
+    due: Instant,
+    limit: Limit,
 }
 
 /// Runs what serves one client's connection, so that [`set`] has an effect within it.
@@ -38,22 +71,90 @@ pub async fn watched<F: Future>(work: F) -> F::Output {
     WATCH.scope(Watch::default(), watched).await
 }
 
-/// Shuts the connection `file` down at `deadline`, unless [`clear`] or another `set` comes first.
-pub(super) fn set(file: RawFd, deadline: Instant) {
+/// Shuts the connection `file` down when `limit` is reached, unless [`clear`] or another `set` comes
+/// first.
+pub(super) fn set(file: RawFd, limit: Limit, now: Instant) {
     let _ = WATCH.try_with(|watch| {
-        watch.fired.set(false);
-        watch.until.set(Some((file, deadline)));
+        watch.fired.set(None);
+        watch.until.set(Some(Until {
+            file,
+            due: limit.due(now),
+            limit,
+        }));
     });
 }
 
-/// The attempt is over, or has its answer. Must be called before its connection is given away.
+/// The attempt is over. Must be called before its connection is given away.
 pub(super) fn clear() {
     let _ = WATCH.try_with(|watch| watch.until.set(None));
 }
 
-/// Whether the last deadline set came before it was cleared.
-pub(super) fn has_fired() -> bool {
-    WATCH.try_with(|watch| watch.fired.get()).unwrap_or(false)
+/// What ran out, if anything has since the last [`set`].
+pub(super) fn fired() -> Option<Timer> {
+    WATCH.try_with(|watch| watch.fired.get()).ok().flatten()
+}
+
+impl Limit {
+    /// When to look next, if something came just `now`.
+    fn due(self, now: Instant) -> Instant {
+        match self {
+            Self::At(at, _) => at,
+            Self::Flow { silence, total } => {
+                let next = now + silence;
+                total.map_or(next, |total| total.min(next))
+            }
+        }
+    }
+}
+
+/// What to do about a connection whose limit is due.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    ShutDown(Timer),
+    LookAgain(Instant),
+    LeaveAlone,
+}
+
+impl Until {
+    fn verdict(&self, now: Instant) -> Verdict {
+        let (silence, total) = match self.limit {
+            Limit::At(_, timer) => return Verdict::ShutDown(timer),
+            Limit::Flow { silence, total } => (silence, total),
+        };
+        if total.is_some_and(|total| total <= now) {
+            return Verdict::ShutDown(Timer::Total);
+        }
+        match heard(self.file) {
+            Heard::Unread => Verdict::LookAgain(self.limit.due(now)),
+            Heard::End => Verdict::LeaveAlone,
+            Heard::Ago(ago) if ago < silence => {
+                Verdict::LookAgain(self.limit.due(now).min(now + (silence - ago)))
+            }
+            Heard::Ago(_) => Verdict::ShutDown(Timer::BetweenBytes),
+        }
+    }
+}
+
+/// What has come on a connection.
+enum Heard {
+    /// Something that was not read yet.
+    Unread,
+    /// Its end.
+    End,
+    /// All was read, and the last of it came so long ago.
+    Ago(Duration),
+}
+
+fn heard(file: RawFd) -> Heard {
+    match recv(file, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+        Ok(0) => Heard::End,
+        Ok(_) => Heard::Unread,
+        Err(Errno::EAGAIN) if cfg!(target_os = "linux") => get_tcp_info(file)
+            .map_or(Heard::Ago(Duration::MAX), |info| {
+                Heard::Ago(Duration::from_millis(info.tcpi_last_data_recv.into()))
+            }),
+        Err(_) => Heard::Ago(Duration::MAX),
+    }
 }
 
 struct Watched<F> {
@@ -81,62 +182,140 @@ impl<F: Future> Future for Watched<F> {
 impl<F> Watched<F> {
     /// Shuts down what is due; says whether anything was.
     fn ring(&mut self, context: &mut Context<'_>) -> bool {
-        let Some((file, deadline)) = WATCH.try_with(|watch| watch.until.get()).ok().flatten()
-        else {
-            return false;
-        };
-        let alarm = match &mut self.alarm {
-            Some(alarm) if alarm.deadline() <= deadline.into() => alarm,
-            alarm => alarm.insert(Box::pin(sleep_until(deadline.into()))),
-        };
-        loop {
+        while let Some(until) = WATCH.try_with(|watch| watch.until.get()).ok().flatten() {
+            let due = until.due.into();
+            let alarm = match &mut self.alarm {
+                Some(alarm) if alarm.deadline() <= due => alarm,
+                alarm => alarm.insert(Box::pin(sleep_until(due))),
+            };
             if alarm.as_mut().poll(context).is_pending() {
                 return false;
             }
-            if alarm.deadline() >= deadline.into() {
-                break;
+            if alarm.deadline() < due {
+                alarm.as_mut().reset(due);
+                continue;
             }
-            alarm.as_mut().reset(deadline.into());
+            self.alarm = None;
+            let verdict = until.verdict(Instant::now());
+            let _ = WATCH.try_with(|watch| match verdict {
+                Verdict::LookAgain(due) => watch.until.set(Some(Until { due, ..until })),
+                Verdict::LeaveAlone => watch.until.set(None),
+                Verdict::ShutDown(timer) => {
+                    watch.until.set(None);
+                    watch.fired.set(Some(timer));
+                }
+            });
+            if matches!(verdict, Verdict::ShutDown(_)) {
+                match shutdown(until.file, Shutdown::Both) {
+                    Ok(()) | Err(Errno::ENOTCONN) => {}
+                    Err(error) => debug!("cannot shut a connection down: {error}"),
+                }
+                return true;
+            }
         }
-        self.alarm = None;
-        let _ = WATCH.try_with(|watch| {
-            watch.until.set(None);
-            watch.fired.set(true);
-        });
-        match shutdown(file, Shutdown::Both) {
-            Ok(()) | Err(Errno::ENOTCONN) => {}
-            Err(error) => debug!("cannot shut a connection down: {error}"),
-        }
-        true
+        false
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsRawFd;
-    use std::time::Duration;
 
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
+    const SOON: Duration = Duration::from_millis(20);
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
+        (stream.unwrap(), listener.accept().await.unwrap().0)
+    }
+
+    fn at(in_time: Duration) -> Limit {
+        Limit::At(Instant::now() + in_time, Timer::FirstByte)
+    }
+
     #[tokio::test]
     async fn a_read_ends_at_the_deadline_and_not_at_one_that_was_cleared() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut stream = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        let _silent = listener.accept().await.unwrap();
+        let (mut stream, _silent) = pair().await;
         watched(async {
-            let soon = || Instant::now() + Duration::from_millis(20);
-            set(stream.as_raw_fd(), soon());
+            let file = stream.as_raw_fd();
+            set(file, at(SOON), Instant::now());
             clear();
-            set(stream.as_raw_fd(), soon() + Duration::from_secs(60));
-            set(stream.as_raw_fd(), soon());
-            assert!(!has_fired());
+            set(file, at(SOON + Duration::from_secs(60)), Instant::now());
+            set(file, at(SOON), Instant::now());
+            assert_eq!(fired(), None);
             assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
-            assert!(has_fired());
+            assert_eq!(fired(), Some(Timer::FirstByte));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn silence_ends_a_read_but_not_while_something_is_unread() {
+        let (mut stream, mut peer) = pair().await;
+        let silence = Limit::Flow {
+            silence: SOON,
+            total: None,
+        };
+        watched(async {
+            peer.write_all(b"ab").await.unwrap();
+            assert_eq!(stream.read_u8().await.unwrap(), b'a');
+            set(stream.as_raw_fd(), silence, Instant::now());
+            // However long nobody reads, it is not the peer that is silent.
+            tokio::time::sleep(10 * SOON).await;
+            assert_eq!(fired(), None);
+            assert_eq!(stream.read_u8().await.unwrap(), b'b');
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+            assert_eq!(fired(), Some(Timer::BetweenBytes));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn the_total_ends_a_stream_that_is_never_silent() {
+        let (mut stream, mut peer) = pair().await;
+        let talking = tokio::spawn(async move {
+            while peer.write_all(b"more").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        watched(async {
+            let now = Instant::now();
+            let limit = Limit::Flow {
+                silence: Duration::from_secs(60),
+                total: Some(now + SOON),
+            };
+            set(stream.as_raw_fd(), limit, now);
+            // What came before the end may still be read after it.
+            while stream
+                .read(&mut [0; 64])
+                .await
+                .is_ok_and(|length| length > 0)
+            {}
+            assert_eq!(fired(), Some(Timer::Total));
+        })
+        .await;
+        drop(stream);
+        talking.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_its_peer_ended_is_left_alone() {
+        let (mut stream, peer) = pair().await;
+        drop(peer);
+        let silence = Limit::Flow {
+            silence: SOON,
+            total: None,
+        };
+        watched(async {
+            set(stream.as_raw_fd(), silence, Instant::now());
+            tokio::time::sleep(5 * SOON).await;
+            assert_eq!(fired(), None);
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
         })
         .await;
     }

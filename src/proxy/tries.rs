@@ -1,0 +1,287 @@
+//! What becomes of a request when one try of it fails: another one, or the end.
+//!
+//! Every instance that failed it is one it has tried and is not given it again. The exception is the
+//! one whose kept connection turned out to be closed, which says nothing about it: when nobody else is
+//! left, it is asked once more. See [`retry`] for the rules.
+
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+use log::debug;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora_proxy::Session;
+
+use crate::cluster::budget::RetryPermit;
+use crate::cluster::pick::{Nobody, Outcome, Pick};
+use crate::cluster::policy::Reuse;
+use crate::cluster::queue::Refusal;
+
+use super::attempt::Attempt;
+use super::context::{Context, Target};
+use super::failure::Failure;
+use super::retry::{self, Fault, MAX_TRIES};
+use super::watchdog::{self, Timer};
+
+/// What the tries of one request have in common.
+#[derive(Default)]
+pub(super) struct Tries {
+    /// How many there were.
+    made: usize,
+    /// How many of them repeated what had been sent before.
+    repeats: u32,
+    /// The present repetition's part of the budget.
+    permit: Option<RetryPermit>,
+    /// How long to wait before the next one.
+    pause: Duration,
+    /// Whether a kept connection has failed this request, so that it gets no other.
+    burnt: bool,
+    /// The key of the endpoint whose kept connection that was.
+    blameless: Option<u64>,
+    /// Whether the present one has a connection of its own.
+    pub(super) alone: bool,
+}
+
+impl Context {
+    /// Finds an endpoint for the next try and says how to connect to it, after the pause that is due.
+    ///
+    /// # Errors
+    /// When there is none, or no time left.
+    pub(super) async fn next_peer(&mut self, session: &Session) -> Result<Box<HttpPeer>> {
+        self.pause().await;
+        let now = Instant::now();
+        let remaining = self.remaining(now);
+        if remaining.is_zero() {
+            let late = self.too_late();
+            return Err(self.fail(late));
+        }
+        let pick = match self.acquire(now + remaining).await {
+            Ok(pick) => pick,
+            Err(Refusal::Nobody(nobody)) => {
+                let none = Failure::nobody_available(self.target()?.cluster.name().as_str());
+                let failure = match nobody {
+                    Nobody::Untried => self.failure.take().unwrap_or(none),
+                    Nobody::Available => none,
+                };
+                return Err(self.fail(failure));
+            }
+        };
+        // It may have waited in a queue.
+        let remaining = self.remaining(Instant::now());
+        self.tries.made += 1;
+        let target = self.target()?;
+        let alone = self.tries.burnt || must_be_alone(session, target);
+        let timeouts = &target.rules.timeouts;
+        let mut peer = HttpPeer::new(pick.address(), false, String::new());
+        // Kept connections are found by this key, and none is kept under a random one.
+        peer.group_key = if alone {
+            fastrand::u64(..)
+        } else {
+            pick.endpoint().connection_group()
+        };
+        peer.options.connection_timeout = Some(timeouts.connect.min(remaining));
+        peer.options.write_timeout = Some(remaining);
+        peer.options.idle_timeout = Some(pick.endpoint().connection_idle(timeouts.idle));
+        self.tries.alone = alone;
+        self.pick = Some(pick);
+        Ok(Box::new(peer))
+    }
+
+    async fn pause(&mut self) {
+        let pause = std::mem::take(&mut self.tries.pause);
+        let pause = pause.min(self.remaining(Instant::now()));
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn acquire(&mut self, deadline: Instant) -> Result<Pick, Refusal> {
+        let Some(Target { cluster, hash, .. }) = &self.target else {
+            return Err(Refusal::Nobody(Nobody::Available));
+        };
+        let acquired = cluster.acquire(*hash, &self.tried, deadline).await;
+        if let Err(Refusal::Nobody(Nobody::Untried)) = acquired
+            && let Some(key) = self.tries.blameless.take()
+        {
+            self.tried.forgive(key);
+            return cluster.acquire(*hash, &self.tried, deadline).await;
+        }
+        acquired
+    }
+
+    /// No connection could be made. Nothing of the request was sent, so any method may go to another
+    /// instance, and the number of repetitions and their budget do not matter.
+    pub(super) fn unconnected(&mut self, peer: &HttpPeer, error: &mut Error, now: Instant) {
+        let timed_out = *error.etype() == ErrorType::ConnectTimedout;
+        let Some(target) = &self.target else { return };
+        let retry = Fault::Connect { timed_out }.is_covered(&target.policy.retry.on);
+        let failure = Failure::of_connect(&peer._address, error, target.rules.timeouts.connect);
+        if timed_out && self.remaining(now).is_zero() {
+            // It was given less than `connect`.
+            self.failure = Some(self.too_late());
+            if let Some(pick) = self.pick.take() {
+                pick.withdraw();
+            }
+            error.set_retry(false);
+            return;
+        }
+        self.failure = Some(failure);
+        self.give_up_pick(Outcome::Unreachable, now);
+        error.set_retry(retry);
+    }
+
+    /// The head of an answer has come. Fails with an error to be retried when the answer is one that
+    /// another instance may do better than, and there is one.
+    pub(super) fn weigh(
+        &mut self,
+        session: &Session,
+        status: StatusCode,
+        outcome: Outcome,
+        now: Instant,
+    ) -> Result<()> {
+        let fault = Fault::Status(status.as_u16());
+        let Some(target) = &self.target else {
+            return Ok(());
+        };
+        if !fault.is_covered(&target.policy.retry.on) {
+            self.report(outcome, now);
+            return Ok(());
+        }
+        let mut tried = self.tried.clone();
+        if let Some(pick) = &self.pick {
+            tried.add(pick.endpoint());
+        }
+        let another = target.cluster.has_other(target.hash, &tried, now);
+        if !another || !self.may_repeat(session, fault, now) {
+            self.report(outcome, now);
+            return Ok(());
+        }
+        if let Some(pick) = &self.pick {
+            self.failure = Some(Failure::answered(&pick.address(), status));
+        }
+        self.give_up_pick(outcome, now);
+        let error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "to be tried again");
+        Err(error.into_up())
+    }
+
+    /// The exchange with an instance broke; decides whether the request is sent to another one.
+    pub(super) fn broken(
+        &mut self,
+        session: &Session,
+        peer: &HttpPeer,
+        error: &mut Error,
+        reused: bool,
+        now: Instant,
+    ) {
+        let fired = watchdog::fired();
+        watchdog::clear();
+        let attempt = self.attempt.take();
+        if self.pick.is_none() {
+            // Withdrawn before anything was sent, or given up for its answer's status.
+            error.set_retry(true);
+            return;
+        }
+        error.set_retry(false);
+        if *error.esource() != ErrorSource::Upstream {
+            // The client left, or the answer was refused and that was reported.
+            self.pick = None;
+            return;
+        }
+        let asked = attempt.as_ref().is_some_and(Attempt::has_asked);
+        if !attempt.as_ref().is_none_or(Attempt::is_unanswered) {
+            let past_total = self.is_past_total(now).then_some(Timer::Total);
+            let timer = past_total.or(fired);
+            self.failure = Some(match timer {
+                Some(timer) => self.ran_out(timer, Some(peer)),
+                None => Failure::of_exchange(&peer._address, error),
+            });
+            match timer {
+                // That it was taking long was no failure yet.
+                Some(Timer::Total) => self.pick = None,
+                _ => self.give_up_pick(Outcome::Failed, now),
+            }
+            return;
+        }
+        if let Some(timer @ (Timer::Request | Timer::Total)) = fired {
+            self.failure = Some(self.ran_out(timer, Some(peer)));
+            if asked {
+                self.give_up_pick(Outcome::Failed, now);
+            } else {
+                // Who was waited for, the client or the instance, is not known.
+                self.pick = None;
+            }
+            return;
+        }
+        let (fault, failure) = match (fired, error.etype()) {
+            (Some(timer), _) => (Fault::Timeout, self.ran_out(timer, Some(peer))),
+            (None, ErrorType::WriteTimedout) => {
+                (Fault::Timeout, self.ran_out(Timer::Request, Some(peer)))
+            }
+            _ => (Fault::Reset, Failure::of_exchange(&peer._address, error)),
+        };
+        self.failure = Some(failure);
+        if reused && fired.is_none() && is_closed(error) {
+            let again = !self.tries.burnt && self.is_repeatable(session);
+            debug!(
+                "{}: {} had closed a kept connection",
+                self.name(),
+                peer._address
+            );
+            if let Some(pick) = self.pick.take() {
+                self.tried.add(pick.endpoint());
+                self.tries.blameless = Some(pick.endpoint().key());
+            }
+            self.tries.burnt = true;
+            error.set_retry(again);
+            return;
+        }
+        self.give_up_pick(Outcome::Failed, now);
+        error.set_retry(self.may_repeat(session, fault, now));
+    }
+
+    /// Whether the request, which was sent, is sent once more; takes its part of the budget if so.
+    fn may_repeat(&mut self, session: &Session, fault: Fault, now: Instant) -> bool {
+        let Some(target) = &self.target else {
+            return false;
+        };
+        let wanted = fault.is_covered(&target.policy.retry.on)
+            && self.tries.repeats < target.rules.attempts
+            && self.tries.made < MAX_TRIES
+            && self.is_repeatable(session)
+            && !self.remaining(now).is_zero();
+        if !wanted {
+            return false;
+        }
+        self.tries.permit = None;
+        self.tries.permit = target.cluster.try_retry();
+        if self.tries.permit.is_none() {
+            return false;
+        }
+        self.tries.repeats += 1;
+        self.tries.pause = retry::back_off(self.tries.repeats, fastrand::f64());
+        true
+    }
+
+    /// Whether the request may be sent twice and what was passed on of its body is still there.
+    fn is_repeatable(&self, session: &Session) -> bool {
+        let buffer = self.target.as_ref().map_or(0, |t| t.policy.retry.buffer);
+        session.req_header().method.is_idempotent()
+            && !session.retry_buffer_truncated()
+            && self.arrival.length <= buffer as u64
+    }
+}
+
+/// Whether a request must not use a connection kept from another one. A WebSocket's handshake may: it
+/// is a GET, and asking for the connection to be closed would spoil it.
+fn must_be_alone(session: &Session, target: &Target) -> bool {
+    let head = session.req_header();
+    target.policy.reuse == Reuse::Safe
+        && !session.is_upgrade_req()
+        && !retry::is_surely_repeatable(&head.method, &head.headers, &target.policy.retry)
+}
+
+/// Whether an exchange broke in the way it does when the instance closes the connection.
+fn is_closed(error: &Error) -> bool {
+    use ErrorType::{ConnectionClosed, ReadError, WriteError};
+    matches!(error.etype(), ConnectionClosed | ReadError | WriteError)
+}
