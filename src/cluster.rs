@@ -2,9 +2,10 @@
 //! plane.
 //!
 //! A [`Cluster`] has two faces. Requests see [`Active`]: an immutable picker behind
-//! one atomic pointer. The control plane sees the slots, one per member, behind a mutex that no
-//! request ever takes: reconciliation and probe answers change a slot and then publish a new
-//! `Active`.
+//! one atomic pointer. The control plane sees the slots, one per member, behind a mutex:
+//! reconciliation and probe answers change a slot and then publish a new `Active`. Requests take the
+//! mutex in two rare moments only: when one ejects an instance, and when one ends an instance's
+//! trial.
 //!
 //! Architecture invariant: a member's change touches its own slot only. Its siblings keep their
 //! endpoint, load, verdict and probes.
@@ -13,6 +14,7 @@ mod active;
 pub mod budget;
 mod build;
 pub mod clusters;
+mod eject;
 pub mod pick;
 pub mod policy;
 pub mod queue;
@@ -53,6 +55,8 @@ pub struct Cluster {
     budget: Budget,
     /// Whether anything waits for a step of [`tempo`].
     restless: AtomicBool,
+    /// Whether one more member may be ejected.
+    may_eject: AtomicBool,
     /// Rings when a member's availability changes or a barred endpoint becomes idle.
     stirred: Notify,
     surroundings: Arc<Surroundings>,
@@ -89,6 +93,9 @@ struct Control {
     slots: BTreeMap<InstanceId, Slot>,
     /// Whether somebody is making a large hash table.
     building: bool,
+    /// How many slots were ejected or on trial when the last picker was published, drained ones
+    /// included.
+    out: usize,
 }
 
 impl Cluster {
@@ -107,10 +114,12 @@ impl Cluster {
                 members: OrdMap::new(),
                 slots: BTreeMap::new(),
                 building: false,
+                out: 0,
             }),
             in_flight: AtomicU64::new(0),
             budget: Budget::default(),
             restless: AtomicBool::new(false),
+            may_eject: AtomicBool::new(false),
             stirred: Notify::new(),
             surroundings,
         }
@@ -148,6 +157,7 @@ impl Cluster {
         let next = Active::build(&control.policy, control.slots.values(), &previous);
         let provisional = next.picker.is_provisional();
         self.active.store(Arc::new(next));
+        self.note_quota(control);
         if provisional && !control.building {
             control.building = self.spawn_build();
         }

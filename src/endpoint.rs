@@ -7,12 +7,16 @@
 //! Architecture invariant: nothing here takes a lock, and nothing here knows why an endpoint may or
 //! may not be used. `health` decides that and leaves a [`Standing`] behind.
 
+mod place;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use crate::instance::Instance;
+use place::Place;
+pub use place::Ticket;
 
 /// What pickers need to know of an endpoint's availability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub enum Standing {
     LastResort = 1,
     /// Takes no requests at all: draining, down or gone.
     Barred = 2,
+    /// Takes one request at a time, whoever holds its [`Ticket`]; in panic, any.
+    OnTrial = 3,
 }
 
 /// What moments are counted from.
@@ -42,6 +48,8 @@ pub struct Endpoint {
     pub address: SocketAddr,
     /// The share of traffic, as registered.
     pub weight: u32,
+    /// Which life of the process at this address it describes.
+    life: u32,
     live: Arc<Live>,
 }
 
@@ -59,7 +67,23 @@ pub struct Live {
     ewma: AtomicU64,
     /// How long it says it keeps unused connections: seconds plus one; 0 is unsaid.
     keep_alive: AtomicU32,
+    tallies: Tallies,
+    place: Place,
+    /// The life of the process that registered last.
+    life: AtomicU32,
 }
+
+/// Cells that count what became of an endpoint's requests; `health::outlier` owns their meaning.
+#[derive(Debug, Default)]
+pub struct Tallies {
+    /// Failures in a row.
+    pub runs: AtomicU64,
+    /// Successes and failures of the recent past, by time.
+    pub recent: [AtomicU64; RECENT],
+}
+
+/// How many cells the recent past is counted in.
+pub const RECENT: usize = 8;
 
 impl Endpoint {
     /// An endpoint nobody has used yet.
@@ -73,20 +97,27 @@ impl Endpoint {
             answered: AtomicU64::new(0),
             ewma: AtomicU64::new(0),
             keep_alive: AtomicU32::new(0),
+            tallies: Tallies::default(),
+            place: Place::default(),
+            life: AtomicU32::new(0),
         };
-        Self::with_live(instance, Arc::new(live))
+        Self::with_live(instance, Arc::new(live), 0)
     }
 
     /// The same endpoint under a changed description: load figures and standing stay.
     pub fn updated(&self, instance: Arc<Instance>) -> Self {
-        Self::with_live(instance, Arc::clone(&self.live))
+        let is_new_life = instance.generation != self.instance.generation;
+        let life = self.life.wrapping_add(u32::from(is_new_life));
+        self.live.life.store(life, Ordering::Relaxed);
+        Self::with_live(instance, Arc::clone(&self.live), life)
     }
 
-    fn with_live(instance: Arc<Instance>, live: Arc<Live>) -> Self {
+    fn with_live(instance: Arc<Instance>, live: Arc<Live>, life: u32) -> Self {
         Self {
             address: instance.socket_address(),
             weight: instance.weight,
             instance,
+            life,
             live,
         }
     }
@@ -107,6 +138,7 @@ impl Endpoint {
         match self.live.standing.load(Ordering::SeqCst) {
             0 => Standing::Usable,
             1 => Standing::LastResort,
+            3 => Standing::OnTrial,
             _ => Standing::Barred,
         }
     }
@@ -174,5 +206,42 @@ impl Endpoint {
     /// The cell that holds the moving average of its response time.
     pub fn ewma(&self) -> &AtomicU64 {
         &self.live.ewma
+    }
+
+    /// The cells that count what became of its requests.
+    pub fn tallies(&self) -> &Tallies {
+        &self.live.tallies
+    }
+
+    /// Whether the process it describes is the one that registered last: what a request to an earlier
+    /// one met with says nothing of the present one.
+    pub fn is_current(&self) -> bool {
+        self.live.life.load(Ordering::Relaxed) == self.life
+    }
+
+    /// Takes the place of the one request that an endpoint on trial may have; `None` while it is
+    /// taken.
+    pub fn take_place(&self) -> Option<Ticket> {
+        self.live.place.take()
+    }
+
+    /// Whether a request on trial is under way.
+    pub fn is_taken(&self) -> bool {
+        self.live.place.is_taken()
+    }
+
+    /// Whether `ticket` is still that of the request on trial.
+    pub fn is_held_by(&self, ticket: &Ticket) -> bool {
+        self.live.place.is_held_by(ticket)
+    }
+
+    /// Lets the next request have the place, unless it was freed before.
+    pub fn give_back(&self, ticket: Ticket) {
+        self.live.place.give_back(ticket);
+    }
+
+    /// Takes the place away from whoever holds it.
+    pub fn free_place(&self) {
+        self.live.place.free();
     }
 }

@@ -6,13 +6,15 @@ use std::time::Instant;
 use crate::balance::{Algorithm, Candidates, Picker, ewma};
 use crate::endpoint::{Endpoint, Standing};
 
-use super::policy::Policy;
+use super::policy::{Panic, Policy};
 use super::slot::Slot;
 
 /// One published state of a cluster.
 pub(super) struct Active {
     pub(super) policy: Arc<Policy>,
     pub(super) picker: Picker,
+    /// Whether last resorts serve.
+    pub(super) panic: bool,
 }
 
 impl Active {
@@ -23,6 +25,7 @@ impl Active {
         };
         Self {
             picker: Picker::build(&policy.balance, nobody, None),
+            panic: false,
             policy,
         }
     }
@@ -37,8 +40,9 @@ impl Active {
 
     /// Panic (Envoy's term): when the usable share of all members that could serve falls below the
     /// threshold, the checks themselves are the likelier fault, or the few survivors would be
-    /// crushed; traffic is then spread over all of them. Members that are starting, draining or
-    /// gone are no part of either count.
+    /// crushed; traffic is then spread over all of them, unless the policy says to believe the
+    /// checks even so. Members that are ejected or on trial are not usable; those that are starting,
+    /// draining or gone are no part of either count.
     pub(super) fn build<'a>(
         policy: &Arc<Policy>,
         slots: impl Iterator<Item = &'a Slot>,
@@ -51,8 +55,9 @@ impl Active {
         }
         let count = |standing| members.iter().filter(|e| e.standing() == standing).count();
         let usable = count(Standing::Usable);
-        let present = usable + count(Standing::LastResort);
-        let panic = (usable as f64) < policy.panic_threshold * present as f64;
+        let present = usable + count(Standing::LastResort) + count(Standing::OnTrial);
+        let panic = policy.panic == Panic::Spread
+            && (usable as f64) < policy.panic_threshold * present as f64;
         let eligible: Vec<Arc<Endpoint>> = members
             .iter()
             .filter(|endpoint| admits(endpoint.standing(), panic))
@@ -64,6 +69,7 @@ impl Active {
         };
         Self {
             picker: Picker::build(&policy.balance, candidates, Some(&previous.picker)),
+            panic,
             policy: Arc::clone(policy),
         }
     }
@@ -72,7 +78,7 @@ impl Active {
 /// Whether an endpoint of this standing may be picked.
 fn admits(standing: Standing, panic: bool) -> bool {
     match standing {
-        Standing::Usable => true,
+        Standing::Usable | Standing::OnTrial => true,
         Standing::LastResort => panic,
         Standing::Barred => false,
     }

@@ -38,6 +38,7 @@ impl Cluster {
         };
         let whole = Active {
             picker: Picker::build_whole(&policy.balance, candidates),
+            panic: false,
             policy,
         };
         let mut control = self.control();

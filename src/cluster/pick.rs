@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::balance::{Choice, ewma};
-use crate::endpoint::{Endpoint, Standing};
+use crate::endpoint::{Endpoint, Standing, Ticket};
+use crate::health::outlier::tally::Scale;
 
 use super::Cluster;
 use super::active::Active;
@@ -19,10 +20,14 @@ thread_local! {
 /// One attempt's hold on an endpoint: counted as in flight until it is dropped. Dropping it without
 /// an outcome means the attempt was cancelled, which is nobody's failure.
 pub struct Pick {
-    cluster: Arc<Cluster>,
-    endpoint: Arc<Endpoint>,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) endpoint: Arc<Endpoint>,
     started: Instant,
     given: bool,
+    /// How its outcomes count towards an ejection; `None` if they do not.
+    pub(super) scale: Option<Scale>,
+    /// Held while it is the request that decides what becomes of an endpoint on trial.
+    pub(super) trial: Option<Ticket>,
 }
 
 /// What came of an attempt.
@@ -107,12 +112,18 @@ impl Cluster {
                 self.stir_if_idle(endpoint);
                 continue;
             }
+            let Ok(trial) = active.enter(endpoint) else {
+                endpoint.abandon();
+                continue;
+            };
             self.in_flight.fetch_add(1, Ordering::Relaxed);
             return Ok(Pick {
                 cluster: Arc::clone(self),
                 endpoint: Arc::clone(endpoint),
                 started: now,
                 given: true,
+                scale: active.policy.outlier.as_ref().map(Scale::of),
+                trial,
             });
         }
         Err(if tried.is_empty() {
@@ -143,7 +154,7 @@ impl Cluster {
                     // Whoever fell to a last resort since `active` was published stays in it:
                     // leaving out the last one to fall would empty the cluster until panic is
                     // published too.
-                    endpoint.standing() != Standing::Barred && !tried.contains(endpoint)
+                    active.lets_in(endpoint) && !tried.contains(endpoint)
                 },
                 rng,
             })
@@ -201,6 +212,7 @@ impl Pick {
                 self.cluster.doubt(&self.endpoint.instance.id);
             }
         }
+        self.weigh(outcome, now);
     }
 }
 
@@ -212,6 +224,7 @@ impl Drop for Pick {
             self.endpoint.abandon();
         }
         self.cluster.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.call_off_trial();
         self.cluster.stir_if_idle(&self.endpoint);
     }
 }

@@ -35,7 +35,8 @@ impl Cluster {
                 DiffItem::Remove(id, _) => leave(control, id, &mut retired),
             };
         }
-        if changed {
+        let pardoned = self.pardon_surplus(control, Instant::now());
+        if changed || !pardoned.is_empty() {
             self.republish(control);
         }
         // Only now: between barring those who leave and publishing those who replace them, a
@@ -44,6 +45,9 @@ impl Cluster {
         drop(guard);
         if changed {
             self.stirred.notify_waiters();
+        }
+        for (id, found) in &pardoned {
+            self.surroundings.witness.changed(&self.name, id, *found);
         }
     }
 
@@ -55,15 +59,21 @@ impl Cluster {
         if *control.policy == *policy {
             return;
         }
+        let outlier_changed = control.policy.outlier != policy.outlier;
         control.policy = Arc::new(policy.clone());
         let mut changed = Vec::new();
+        let now = Instant::now();
         for (id, slot) in &mut control.slots {
             let before = slot.status().availability;
             slot.recheck(self, &self.surroundings.prober, policy);
+            if outlier_changed {
+                slot.reconsider(policy.outlier.as_ref(), now);
+            }
             if slot.status().availability != before {
                 changed.push((id.clone(), slot.fitness()));
             }
         }
+        changed.extend(self.pardon_surplus(control, now));
         self.republish(control);
         drop(guard);
         self.stirred.notify_waiters();
@@ -133,7 +143,7 @@ impl Cluster {
     }
 
     /// Tells everybody that what APIs show of a member has changed.
-    fn tell(
+    pub(super) fn tell(
         &self,
         id: &InstanceId,
         before: &Status,

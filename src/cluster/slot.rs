@@ -1,11 +1,14 @@
 //! One member of a cluster as the control plane sees it: its endpoint, what is known of its health,
 //! and the probes that keep that knowledge fresh.
 
+mod ejection;
+
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::endpoint::{Endpoint, Standing};
 use crate::health::availability::{Availability, Evidence, Probes, Tenure};
+use crate::health::outlier::ejection::Ejection;
 use crate::health::probe::{Pace, Prober, Sink, Watch};
 use crate::health::verdict::Verdict;
 use crate::instance::check::Check;
@@ -30,6 +33,7 @@ pub(super) struct Slot {
     inquiry: Option<Watch>,
     /// Whether a request failed to connect since the last probe's answer.
     refused: bool,
+    ejection: Ejection,
 }
 
 /// The active check of one member.
@@ -82,6 +86,7 @@ impl Slot {
             probing,
             inquiry: None,
             refused: false,
+            ejection: Ejection::default(),
         };
         slot.settle();
         slot
@@ -100,6 +105,9 @@ impl Slot {
         let new_life = member.instance.generation != self.endpoint.instance.generation;
         if !Arc::ptr_eq(&member.instance, &self.endpoint.instance) {
             self.endpoint = Arc::new(self.endpoint.updated(Arc::clone(&member.instance)));
+        }
+        if new_life {
+            self.begin_life();
         }
         self.draining = member.draining;
         self.lease.clone_from(&member.lease);
@@ -229,8 +237,8 @@ impl Slot {
     }
 
     /// What time brings about: one step of [`tempo`](super::tempo).
-    pub(super) fn tick(&mut self, _policy: &Policy, _now: Instant) -> Beat {
-        Beat::default()
+    pub(super) fn tick(&mut self, _policy: &Policy, now: Instant) -> Beat {
+        self.tick_ejection(now)
     }
 
     /// A request could not connect: asks the instance at once, and lets that probe decide.
@@ -284,12 +292,12 @@ impl Slot {
                 .probing
                 .as_ref()
                 .map_or(Probes::Off, |probing| probing.verdict.probes().clone()),
+            ejected: self.ejection.evidence(),
         }
     }
 
     fn settle(&self) {
-        let availability = self.evidence().availability();
-        self.endpoint.set_standing(availability.standing());
+        self.endpoint.set_standing(self.evidence().standing());
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Beat {
     pub(super) changed: bool,
     /// It waits for a further step.
     pub(super) restless: bool,
+    /// What APIs show of it is different now.
+    pub(super) told: bool,
 }
 
 impl Clusters {
@@ -49,10 +51,14 @@ impl Cluster {
         let mut guard = self.control();
         let control = &mut *guard;
         let mut beat = Beat::default();
-        for slot in control.slots.values_mut() {
-            let Beat { changed, restless } = slot.tick(&control.policy, now);
-            beat.changed |= changed;
-            beat.restless |= restless;
+        let mut told = Vec::new();
+        for (id, slot) in &mut control.slots {
+            let step = slot.tick(&control.policy, now);
+            beat.changed |= step.changed;
+            beat.restless |= step.restless;
+            if step.told {
+                told.push((id.clone(), slot.fitness()));
+            }
         }
         if beat.restless {
             self.unrest();
@@ -63,6 +69,9 @@ impl Cluster {
         drop(guard);
         if beat.changed {
             self.stirred.notify_waiters();
+        }
+        for (id, found) in &told {
+            self.surroundings.witness.changed(&self.name, id, *found);
         }
     }
 

@@ -19,6 +19,8 @@ pub enum Availability {
     Draining,
     /// Its probes fail.
     Unhealthy,
+    /// It failed the requests it was given.
+    Ejected,
     /// Left the cluster.
     Down,
 }
@@ -32,6 +34,17 @@ pub struct Evidence {
     pub lease: Tenure,
     /// What the active probes say.
     pub probes: Probes,
+    /// Whether it is out for failing requests.
+    pub ejected: Option<Ejected>,
+}
+
+/// An instance is out for failing requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ejected {
+    /// Why and for how long, for people.
+    pub why: String,
+    /// Whether its time is up, and a single request decides what becomes of it.
+    pub is_on_trial: bool,
 }
 
 /// What an instance's lease says.
@@ -76,11 +89,20 @@ impl Evidence {
             return Availability::Draining;
         }
         match self.probes {
+            Probes::Unproven { .. } => Availability::Starting,
+            Probes::Failing { .. } => Availability::Unhealthy,
+            _ if self.ejected.is_some() => Availability::Ejected,
             Probes::Off | Probes::Passing if self.lease != Tenure::Held => Availability::Suspect,
             Probes::Off | Probes::Passing => Availability::Ready,
-            Probes::Unproven { .. } => Availability::Starting,
             Probes::Wavering { .. } => Availability::Suspect,
-            Probes::Failing { .. } => Availability::Unhealthy,
+        }
+    }
+
+    /// What pickers make of it.
+    pub fn standing(&self) -> Standing {
+        match (self.availability(), &self.ejected) {
+            (Availability::Ejected, Some(ejected)) if ejected.is_on_trial => Standing::OnTrial,
+            (availability, _) => availability.standing(),
         }
     }
 
@@ -88,6 +110,11 @@ impl Evidence {
     pub fn reason(&self) -> Option<&str> {
         if self.draining {
             return Some("drain requested");
+        }
+        if let Some(ejected) = &self.ejected
+            && self.availability() == Availability::Ejected
+        {
+            return Some(&ejected.why);
         }
         match &self.probes {
             Probes::Off | Probes::Passing => match self.lease {
@@ -104,11 +131,11 @@ impl Evidence {
 }
 
 impl Availability {
-    /// What pickers make of it.
+    /// What pickers make of it, an ejected one's trial apart.
     pub fn standing(self) -> Standing {
         match self {
             Self::Ready | Self::Suspect => Standing::Usable,
-            Self::Unhealthy => Standing::LastResort,
+            Self::Unhealthy | Self::Ejected => Standing::LastResort,
             Self::Starting | Self::Draining | Self::Down => Standing::Barred,
         }
     }
@@ -121,6 +148,7 @@ impl Availability {
             Self::Suspect => "suspect",
             Self::Draining => "draining",
             Self::Unhealthy => "unhealthy",
+            Self::Ejected => "ejected",
             Self::Down => "down",
         }
     }
@@ -172,6 +200,7 @@ mod tests {
                 draining: false,
                 lease: Tenure::Held,
                 probes,
+                ejected: None,
             };
             assert_eq!(evidence.availability(), expected, "{evidence:?}");
             evidence.draining = true;
@@ -188,6 +217,7 @@ mod tests {
                     draining: false,
                     lease,
                     probes,
+                    ejected: None,
                 };
                 let expected = match without {
                     Availability::Ready => Availability::Suspect,
@@ -200,12 +230,43 @@ mod tests {
     }
 
     #[test]
+    fn ejection_comes_after_drains_and_probes_and_before_doubt() {
+        for is_on_trial in [false, true] {
+            for (probes, without) in every_probe_state() {
+                for lease in [Tenure::Held, Tenure::Missed] {
+                    let mut evidence = Evidence {
+                        draining: false,
+                        lease,
+                        probes: probes.clone(),
+                        ejected: Some(super::Ejected {
+                            why: "ejected for 30s".to_owned(),
+                            is_on_trial,
+                        }),
+                    };
+                    let expected = match without {
+                        Availability::Ready | Availability::Suspect => Availability::Ejected,
+                        other => other,
+                    };
+                    assert_eq!(evidence.availability(), expected, "{evidence:?}");
+                    let is_ejected = expected == Availability::Ejected;
+                    assert_eq!(evidence.reason() == Some("ejected for 30s"), is_ejected);
+                    let on_trial = evidence.standing() == Standing::OnTrial;
+                    assert_eq!(on_trial, is_ejected && is_on_trial);
+                    evidence.draining = true;
+                    assert_eq!(evidence.standing(), Standing::Barred);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn whatever_is_not_ready_says_why_and_only_that() {
         for (probes, availability) in every_probe_state() {
             let evidence = Evidence {
                 draining: false,
                 lease: Tenure::Held,
                 probes,
+                ejected: None,
             };
             assert_eq!(
                 evidence.reason().is_none(),
@@ -217,6 +278,7 @@ mod tests {
             draining: false,
             lease: Tenure::Held,
             probes: Probes::Unproven { failure: None },
+            ejected: None,
         };
         assert_eq!(waiting.reason(), Some("waiting for the first probe"));
     }
@@ -228,6 +290,7 @@ mod tests {
             (Ready, Standing::Usable),
             (Suspect, Standing::Usable),
             (Unhealthy, Standing::LastResort),
+            (Ejected, Standing::LastResort),
             (Starting, Standing::Barred),
             (Draining, Standing::Barred),
             (Down, Standing::Barred),

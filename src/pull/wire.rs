@@ -243,7 +243,8 @@ impl Shown {
         Ok(Listed {
             draining: self.draining,
             fitness: match self.availability.as_str() {
-                "ready" | "suspect" => Fitness::Fit,
+                // Ejected is who passes its probes and fails the requests of that callboard.
+                "ready" | "suspect" | "ejected" => Fitness::Fit,
                 "unhealthy" => Fitness::Failing,
                 // Of one that drains the probes' findings are not shown.
                 _ => Fitness::Unproven,

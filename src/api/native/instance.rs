@@ -109,7 +109,9 @@ pub(super) async fn show(
 /// The status of an accepted registration.
 pub(super) fn registered(availability: Availability, created: bool) -> StatusCode {
     match (availability, created) {
-        (Availability::Starting | Availability::Unhealthy, _) => StatusCode::ACCEPTED,
+        (Availability::Starting | Availability::Unhealthy | Availability::Ejected, _) => {
+            StatusCode::ACCEPTED
+        }
         (_, true) => StatusCode::CREATED,
         (_, false) => StatusCode::OK,
     }

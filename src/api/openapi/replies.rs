@@ -114,7 +114,7 @@ impl<T: ToSchema> IntoResponses for Registered<T> {
             ("201", "It is new"),
             (
                 "202",
-                "It is registered and gets no traffic yet: `reason` says why its probes fail",
+                "It is registered and gets no traffic yet: `reason` says why",
             ),
         ]
         .map(|(status, description)| (status.to_owned(), reply(description).into()))

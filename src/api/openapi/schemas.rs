@@ -27,12 +27,13 @@ pub(in crate::api) const DURATION_OR_NOTHING: &str =
     r"^(0|([0-9]{1,9}((\.[0-9]{1,3})?(ms|s)|(\.[0-9])?(m|h|d)))*)$";
 
 /// What an instance may be, and what a list may be filtered by.
-pub(in crate::api) const AVAILABILITIES: [Availability; 6] = [
+pub(in crate::api) const AVAILABILITIES: [Availability; 7] = [
     Availability::Starting,
     Availability::Ready,
     Availability::Suspect,
     Availability::Draining,
     Availability::Unhealthy,
+    Availability::Ejected,
     Availability::Down,
 ];
 
@@ -130,7 +131,7 @@ schema!(
         AVAILABILITIES.map(Availability::as_str),
         "What an instance is at this moment: `starting` has yet to pass its first probe, `ready` \
          and `suspect` take traffic, `draining` finishes what it has, `unhealthy` fails its \
-         probes, `down` has left."
+         probes, `ejected` failed its requests and waits to be tried again, `down` has left."
     )
 );
 schema!(

@@ -81,6 +81,7 @@ fn only_what_the_registry_has_found_fit_is_fit() {
     for (availability, fitness) in [
         ("ready", Fitness::Fit),
         ("suspect", Fitness::Fit),
+        ("ejected", Fitness::Fit),
         ("unhealthy", Fitness::Failing),
         ("starting", Fitness::Unproven),
         ("draining", Fitness::Unproven),
