@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::{Bytes, to_bytes};
@@ -14,7 +14,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 
 /// One instance. `GET /health` answers with a status the test can change; `/held…` answers when the
-/// test lets it; everything else echoes the request as JSON. Dropping it closes its port and resets
+/// test lets it; everything else echoes the request as JSON, with a status the test can change.
+/// Dropping it closes its port and resets
 /// its connections, as a killed process would.
 pub(crate) struct Instance {
     pub(crate) id: String,
@@ -26,6 +27,8 @@ pub(crate) struct Instance {
 struct Shared {
     id: String,
     health: AtomicU16,
+    status: AtomicU16,
+    silent: AtomicBool,
     hits: AtomicUsize,
     holding: AtomicUsize,
     releases: Semaphore,
@@ -45,6 +48,8 @@ impl Instance {
         let state = Arc::new(Shared {
             id: id.to_owned(),
             health: AtomicU16::new(200),
+            status: AtomicU16::new(200),
+            silent: AtomicBool::new(false),
             hits: AtomicUsize::new(0),
             holding: AtomicUsize::new(0),
             releases: Semaphore::new(0),
@@ -98,12 +103,22 @@ impl Instance {
         self.state.health.store(status, Ordering::Relaxed);
     }
 
+    /// What everything but `GET /health` answers with from now on.
+    pub(crate) fn set_status(&self, status: u16) {
+        self.state.status.store(status, Ordering::Relaxed);
+    }
+
+    /// Whether every request but `GET /health` waits as those to `/held` do.
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.state.silent.store(silent, Ordering::Relaxed);
+    }
+
     /// Requests answered, `/health` apart.
     pub(crate) fn hits(&self) -> usize {
         self.state.hits.load(Ordering::Relaxed)
     }
 
-    /// Requests to `/held` that wait.
+    /// Requests to `/held` that wait, or were given up while they did.
     pub(crate) fn holding(&self) -> usize {
         self.state.holding.load(Ordering::SeqCst)
     }
@@ -130,7 +145,7 @@ async fn answer(State(state): State<Arc<Shared>>, request: Request) -> Response 
         return StatusCode::from_u16(status).unwrap().into_response();
     }
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    if path.starts_with("/held") {
+    if path.starts_with("/held") || state.silent.load(Ordering::Relaxed) {
         state.holding.fetch_add(1, Ordering::SeqCst);
         state.releases.acquire().await.unwrap().forget();
         state.holding.fetch_sub(1, Ordering::SeqCst);
@@ -143,7 +158,8 @@ async fn answer(State(state): State<Arc<Shared>>, request: Request) -> Response 
         ("X-Private", "1"),
     ];
     let echo = echo(&state.id, &head.method, &head.uri, &head.headers, &body);
-    (headers, axum::Json(echo)).into_response()
+    let status = StatusCode::from_u16(state.status.load(Ordering::Relaxed)).unwrap();
+    (status, headers, axum::Json(echo)).into_response()
 }
 
 fn echo(
