@@ -26,7 +26,8 @@ fn main() {
 #[divan::bench(args = cases(&[10, 10_000]), sample_size = 1_000)]
 fn pick(bencher: Bencher<'_, '_>, case: &Case) {
     let fleet = case.fleet();
-    let picker = Picker::build(&case.settings(), everybody(&fleet), None);
+    let weights = registered(&fleet);
+    let picker = Picker::build(&case.settings(), everybody(&fleet, &weights), None);
     let mut rng = fastrand::Rng::with_seed(1);
     let now = Instant::now();
     bencher.bench_local(move || {
@@ -45,16 +46,18 @@ fn pick(bencher: Bencher<'_, '_>, case: &Case) {
 #[divan::bench(args = cases(&[10_000]), sample_count = 20)]
 fn build(bencher: Bencher<'_, '_>, case: &Case) {
     let fleet = case.fleet();
+    let weights = registered(&fleet);
     let settings = case.settings();
-    bencher.bench_local(|| Picker::build(&settings, everybody(&fleet), None));
+    bencher.bench_local(|| Picker::build(&settings, everybody(&fleet, &weights), None));
 }
 
 #[divan::bench(args = cases(&[10_000]), sample_count = 20)]
 fn rebuild_with_the_same_members(bencher: Bencher<'_, '_>, case: &Case) {
     let fleet = case.fleet();
+    let weights = registered(&fleet);
     let settings = case.settings();
-    let previous = Picker::build(&settings, everybody(&fleet), None);
-    bencher.bench_local(|| Picker::build(&settings, everybody(&fleet), Some(&previous)));
+    let previous = Picker::build(&settings, everybody(&fleet, &weights), None);
+    bencher.bench_local(|| Picker::build(&settings, everybody(&fleet, &weights), Some(&previous)));
 }
 
 struct Case {
@@ -115,10 +118,15 @@ impl fmt::Display for Case {
     }
 }
 
-fn everybody(fleet: &[Arc<Endpoint>]) -> Candidates<'_> {
+fn registered(fleet: &[Arc<Endpoint>]) -> Vec<u32> {
+    fleet.iter().map(|endpoint| endpoint.weight).collect()
+}
+
+fn everybody<'a>(fleet: &'a [Arc<Endpoint>], weights: &'a [u32]) -> Candidates<'a> {
     Candidates {
         members: fleet,
         eligible: fleet,
+        weights,
     }
 }
 

@@ -8,6 +8,10 @@
 //! Those that hash ([`ring_hash`], [`maglev`]) map keys to everybody registered and walk past those who
 //! may not be picked, so that a key comes back to its endpoint with it.
 //!
+//! The first kind goes by *effective* weights, which follow what an endpoint can take for now; how
+//! they come about is not known here. Hash tables are made of registered weights alone: one that
+//! followed an endpoint's load would move keys about with it, and no two proxies would have the same.
+//!
 //! Architecture invariant: a picker has no opinion on health. [`Choice::admits`] has the last word
 //! on every endpoint, and as long as it admits anybody, somebody is picked.
 
@@ -102,6 +106,9 @@ pub struct Candidates<'a> {
     pub members: &'a [Arc<Endpoint>],
     /// Those among them that may be picked now: usable ones or, in panic, last resorts as well.
     pub eligible: &'a [Arc<Endpoint>],
+    /// The effective weight of each of the eligible, in the same order and above 0: its share of the
+    /// requests. The hash algorithms go by the registered weights instead.
+    pub weights: &'a [u32],
 }
 
 /// What a picker is told of a request.
@@ -164,7 +171,6 @@ impl Picker {
         previous: Option<&Self>,
         haste: Haste,
     ) -> Self {
-        let eligible = candidates.eligible;
         let bound = settings.bounded_load;
         let previous = previous.map(|previous| &previous.chooser);
         let chooser = match settings.algorithm {
@@ -173,11 +179,11 @@ impl Picker {
                     Some(Chooser::RoundRobin(previous)) => Some(previous),
                     _ => None,
                 };
-                Chooser::RoundRobin(RoundRobin::new(eligible, previous))
+                Chooser::RoundRobin(RoundRobin::new(candidates, previous))
             }
-            Algorithm::Random => Chooser::Random(Random::new(eligible)),
-            Algorithm::LeastRequest => Chooser::LeastRequest(TwoChoices::new(eligible)),
-            Algorithm::PeakEwma => Chooser::PeakEwma(TwoChoices::new(eligible)),
+            Algorithm::Random => Chooser::Random(Random::new(candidates)),
+            Algorithm::LeastRequest => Chooser::LeastRequest(TwoChoices::new(candidates)),
+            Algorithm::PeakEwma => Chooser::PeakEwma(TwoChoices::new(candidates)),
             Algorithm::RingHash => {
                 let previous = match previous {
                     Some(Chooser::RingHash(previous)) => Some(previous),
@@ -207,7 +213,7 @@ impl Picker {
             Chooser::Random(chooser) => chooser.pick(choice),
             Chooser::LeastRequest(chooser) => chooser.pick(choice, least_request::no_worse),
             Chooser::PeakEwma(chooser) => {
-                chooser.pick(choice, |a, b| peak_ewma::no_worse(a, b, now))
+                chooser.pick(choice, |(a, _), (b, _)| peak_ewma::no_worse(a, b, now))
             }
             Chooser::RingHash(chooser) => chooser.pick(choice),
             Chooser::Maglev(chooser) => chooser.pick(choice),

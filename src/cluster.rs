@@ -15,20 +15,25 @@ pub mod budget;
 mod build;
 pub mod clusters;
 mod eject;
+pub mod load;
 pub mod pick;
 pub mod policy;
 pub mod queue;
+mod ramp;
 mod reconcile;
+mod shares;
 mod slot;
 pub mod status;
 mod tempo;
 #[cfg(test)]
 mod tests;
 mod wait;
+mod zone;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use imbl::OrdMap;
@@ -53,6 +58,8 @@ pub struct Cluster {
     /// Requests in flight over all endpoints, those that left included.
     in_flight: AtomicU64,
     budget: Budget,
+    /// Those of them in the proxy's zone.
+    local_in_flight: AtomicU64,
     /// Whether anything waits for a step of [`tempo`].
     restless: AtomicBool,
     /// Whether one more member may be ejected.
@@ -82,6 +89,8 @@ impl Witness for () {
 struct Surroundings {
     prober: Prober,
     witness: Box<dyn Witness>,
+    /// Where this proxy runs.
+    zone: Option<String>,
 }
 
 /// The control plane's face of a cluster.
@@ -96,6 +105,8 @@ struct Control {
     /// How many slots were ejected or on trial when the last picker was published, drained ones
     /// included.
     out: usize,
+    /// When to look at the members' shares again; `None` while nothing moves them.
+    shares_due: Option<Instant>,
 }
 
 impl Cluster {
@@ -115,9 +126,11 @@ impl Cluster {
                 slots: BTreeMap::new(),
                 building: false,
                 out: 0,
+                shares_due: None,
             }),
             in_flight: AtomicU64::new(0),
             budget: Budget::default(),
+            local_in_flight: AtomicU64::new(0),
             restless: AtomicBool::new(false),
             may_eject: AtomicBool::new(false),
             stirred: Notify::new(),
@@ -145,6 +158,10 @@ impl Cluster {
         self.control().slots.get(id).map(Slot::status)
     }
 
+    fn zone(&self) -> Option<&str> {
+        self.surroundings.zone.as_deref()
+    }
+
     /// A panic while the lock was held can only come from a bug in a slot's own bookkeeping; the
     /// slots stay coherent one by one, so serving on beats failing every later change.
     fn control(&self) -> MutexGuard<'_, Control> {
@@ -153,8 +170,22 @@ impl Cluster {
 
     /// Publishes what the slots say now.
     fn republish(self: &Arc<Self>, control: &mut Control) {
+        self.republish_at(control, Instant::now());
+    }
+
+    /// [`Cluster::republish`], with shares as they are at `now`.
+    fn republish_at(self: &Arc<Self>, control: &mut Control, now: Instant) {
+        shares::refresh(control, now);
+        if control.shares_due.is_some() {
+            self.unrest();
+        }
         let previous = self.active.load();
-        let next = Active::build(&control.policy, control.slots.values(), &previous);
+        let next = Active::build(
+            &control.policy,
+            control.slots.values(),
+            self.zone(),
+            &previous,
+        );
         let provisional = next.picker.is_provisional();
         self.active.store(Arc::new(next));
         self.note_quota(control);

@@ -209,6 +209,7 @@ impl Config {
     pub fn restart_needed(&self, new: &Self) -> Vec<String> {
         let changed = [
             ("proxy.listen", self.proxy.listen != new.proxy.listen),
+            ("proxy.zone", self.policies.zone != new.policies.zone),
             ("proxy.threads", self.proxy.threads != new.proxy.threads),
             (
                 "proxy.shutdown_grace",

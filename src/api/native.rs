@@ -7,13 +7,14 @@
 //!   an index on. Lists, instances and the journal carry it in `Callboard-Index`; lists and the
 //!   journal take it back to wait for the next (`poll`).
 //! - *Tags.* Lists and instances carry an `ETag` made of that index (`version`). Live counters (`in_flight`,
-//!   `served`, `expires_in`) are measurements and no part of what a tag stands for.
+//!   `served`, `effective_weight`, `load`, `expires_in`) are measurements and no part of what a tag
+//!   stands for.
 //! - *Strictness.* Unknown fields and parameters are refused by name. A body may come under any
 //!   `Content-Type` and is read as JSON.
 //! - *History.* `journal` tells what changed, and `?at=` who was there; both show registrations only,
 //!   for how an instance was is not kept.
-//! - *Heartbeats* may report load (`utilization`, `qps`, `errors`, `capacity`). The figures are
-//!   checked and otherwise not acted on.
+//! - *Heartbeats* may report load (`utilization`, `qps`, `errors`, `capacity`), which steers shares
+//!   in the callboard that is told. Mirrors of it are not told: theirs go by weight.
 
 mod backlog;
 mod bulk;

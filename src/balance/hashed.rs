@@ -76,7 +76,9 @@ impl<T: Table> Hashed<T> {
         previous: Option<&Self>,
         haste: Haste,
     ) -> Self {
-        let Candidates { members, eligible } = candidates;
+        let Candidates {
+            members, eligible, ..
+        } = candidates;
         let previous = previous.map(|previous| &previous.plan);
         let fitting = previous.filter(|plan| plan.fits(members));
         let stopgap = previous.filter(|plan| {
@@ -213,6 +215,7 @@ mod tests {
         let candidates = Candidates {
             members,
             eligible: members,
+            weights: &vec![1; members.len()],
         };
         Hashed::new(candidates, None, previous, haste)
     }

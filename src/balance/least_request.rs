@@ -9,13 +9,13 @@
 //! decides. Dividing by the weight there as well would count it twice: of two idle endpoints of
 //! weights 3 and 1 the second would never get anything.
 
-use crate::endpoint::Endpoint;
+use super::two_choices::Weighted;
 
 /// Whether the next request is at least as well placed on `a` as on `b`.
-pub(super) fn no_worse(a: &Endpoint, b: &Endpoint) -> bool {
+pub(super) fn no_worse((a, a_weight): Weighted<'_>, (b, b_weight): Weighted<'_>) -> bool {
     let (a_load, b_load) = (u64::from(a.in_flight()), u64::from(b.in_flight()));
     (a_load == 0 && b_load == 0)
-        || (a_load + 1) * u64::from(b.weight) <= (b_load + 1) * u64::from(a.weight)
+        || (a_load + 1) * u64::from(b_weight) <= (b_load + 1) * u64::from(a_weight)
 }
 
 #[cfg(test)]
@@ -36,10 +36,10 @@ mod tests {
     #[test]
     fn load_counts_in_relation_to_weight() {
         let endpoints = fleet(&[4, 1]);
-        let (heavy, light) = (&endpoints[0], &endpoints[1]);
-        (0..3).for_each(|_| heavy.start());
+        let (heavy, light) = ((&*endpoints[0], 4), (&*endpoints[1], 1));
+        (0..3).for_each(|_| heavy.0.start());
         assert!(no_worse(heavy, light) && no_worse(light, heavy));
-        heavy.start();
+        heavy.0.start();
         assert!(!no_worse(heavy, light) && no_worse(light, heavy));
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 
-use super::testing::{Draws, config, fleet};
+use super::testing::{Draws, assert_shares, config, fleet};
 use super::*;
 
 const ALGORITHMS: [Algorithm; 6] = [
@@ -46,6 +46,26 @@ proptest! {
                     None => prop_assert_eq!(refused.len(), endpoints.len()),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn those_that_draw_or_rotate_follow_the_effective_weights(
+        pairs in prop::collection::vec((1u32..=9, 1u32..=90_000), 2..12),
+        seed: u64,
+    ) {
+        let (registered, weights): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
+        let endpoints = fleet(&registered);
+        for algorithm in ALGORITHMS.into_iter().filter(|algorithm| !HASHING.contains(algorithm)) {
+            let settings = settings(algorithm, None);
+            let mut draws = Draws::with(&settings, &endpoints, seed);
+            let candidates = Candidates {
+                members: &endpoints,
+                eligible: &endpoints,
+                weights: &weights,
+            };
+            draws.picker = Picker::build(&settings, candidates, None);
+            assert_shares(&draws.counts(5_000), &weights);
         }
     }
 
@@ -125,6 +145,7 @@ fn a_change_of_standing_keeps_the_table_and_everybody_elses_keys() {
         let candidates = Candidates {
             members: &endpoints,
             eligible: &eligible,
+            weights: &[2, 1, 3, 1, 1],
         };
         let rebuilt = Picker::build(&settings, candidates, Some(&draws.picker));
         assert!(shares_table(&rebuilt, &draws.picker));
@@ -157,6 +178,7 @@ fn a_changed_weight_makes_a_new_table_and_a_new_description_does_not() {
             let candidates = Candidates {
                 members,
                 eligible: members,
+                weights: &[1, 2, 1],
             };
             let rebuilt = Picker::build(&settings, candidates, Some(&first));
             assert_eq!(shares_table(&rebuilt, &first), same);

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use super::Choice;
 use super::draw::Draw;
 use super::scan::{TRIES, first_admitted};
+use super::{Candidates, Choice};
 use crate::endpoint::Endpoint;
 
 #[derive(Debug)]
@@ -18,11 +18,10 @@ pub(super) struct Random {
 }
 
 impl Random {
-    pub(super) fn new(eligible: &[Arc<Endpoint>]) -> Self {
-        let weights: Vec<u32> = eligible.iter().map(|endpoint| endpoint.weight).collect();
+    pub(super) fn new(candidates: Candidates<'_>) -> Self {
         Self {
-            endpoints: eligible.into(),
-            draw: Draw::new(&weights),
+            endpoints: candidates.eligible.into(),
+            draw: Draw::new(candidates.weights),
         }
     }
 

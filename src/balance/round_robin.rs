@@ -22,14 +22,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Choice;
 use super::scan::{TRIES, first_admitted};
+use super::{Candidates, Choice};
 use crate::endpoint::Endpoint;
 
 /// The most steps nginx's order may cost to write down: a fraction of a millisecond.
 const MAX_WRITTEN_STEPS: u64 = 1 << 18;
-/// How many steps to either side of `W / φ` are looked at; among any forty neighbours one is coprime
-/// to `W` as long as that is below 2³².
+/// How many steps to either side of `W / φ` are looked at; among any 66 neighbours one is coprime to
+/// `W` as long as that has no more than twelve prime factors, as all numbers below 2⁴⁸ (Jacobsthal's
+/// function, OEIS A048670).
 const STEPS_TRIED: u64 = 64;
 /// 1 / φ.
 const GOLDEN_SECTION: f64 = 0.618_033_988_749_895;
@@ -48,11 +49,10 @@ pub(super) struct RoundRobin {
 struct Turns(AtomicU64);
 
 impl RoundRobin {
-    pub(super) fn new(eligible: &[Arc<Endpoint>], previous: Option<&Self>) -> Self {
-        let weights: Vec<u32> = eligible.iter().map(|endpoint| endpoint.weight).collect();
+    pub(super) fn new(candidates: Candidates<'_>, previous: Option<&Self>) -> Self {
         Self {
-            endpoints: eligible.into(),
-            order: Order::new(&weights),
+            endpoints: candidates.eligible.into(),
+            order: Order::new(candidates.weights),
             turns: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.turns)),
         }
     }
@@ -171,7 +171,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::testing::{Draws, config, fleet};
-    use super::super::{Algorithm, Balance, Candidates, Picker};
+    use super::super::{Algorithm, Balance, Picker};
     use super::*;
 
     fn golden(weights: &[u32]) -> Order {
@@ -224,6 +224,7 @@ mod tests {
         let candidates = Candidates {
             members: &endpoints,
             eligible: &endpoints,
+            weights: &[1; 4],
         };
         let settings = Balance {
             algorithm: Algorithm::RoundRobin,
@@ -244,7 +245,12 @@ mod tests {
     #[test]
     fn threads_share_one_rotation() {
         let endpoints = fleet(&[5, 1, 1]);
-        let rotation = RoundRobin::new(&endpoints, None);
+        let candidates = Candidates {
+            members: &endpoints,
+            eligible: &endpoints,
+            weights: &[5, 1, 1],
+        };
+        let rotation = RoundRobin::new(candidates, None);
         std::thread::scope(|scope| {
             for seed in 0..4 {
                 let rotation = &rotation;

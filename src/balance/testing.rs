@@ -90,6 +90,7 @@ impl Draws {
         let candidates = Candidates {
             members: endpoints,
             eligible: endpoints,
+            weights: &endpoints.iter().map(|e| e.weight).collect::<Vec<_>>(),
         };
         Self {
             picker: Picker::build(settings, candidates, None),

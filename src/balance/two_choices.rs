@@ -11,31 +11,36 @@
 
 use std::sync::Arc;
 
-use super::Choice;
 use super::draw::Draw;
 use super::scan::{TRIES, first_admitted};
+use super::{Candidates, Choice};
 use crate::endpoint::Endpoint;
+
+/// An endpoint with its effective weight.
+pub(super) type Weighted<'a> = (&'a Endpoint, u32);
 
 #[derive(Debug)]
 pub(super) struct TwoChoices {
     endpoints: Box<[Arc<Endpoint>]>,
+    weights: Box<[u32]>,
     draw: Draw,
 }
 
 impl TwoChoices {
-    pub(super) fn new(eligible: &[Arc<Endpoint>]) -> Self {
-        let weights: Vec<u32> = eligible.iter().map(|endpoint| endpoint.weight).collect();
+    pub(super) fn new(candidates: Candidates<'_>) -> Self {
         Self {
-            endpoints: eligible.into(),
-            draw: Draw::new(&weights),
+            endpoints: candidates.eligible.into(),
+            weights: candidates.weights.into(),
+            draw: Draw::new(candidates.weights),
         }
     }
 
-    /// Keeps the first drawn if it is `no_worse` than the second, so that ties follow the weights.
+    /// Keeps the first drawn if it is `no_worse` than the second, so that ties follow the weights. It
+    /// is told each one's effective weight as well.
     pub(super) fn pick<F>(
         &self,
         choice: Choice<'_, F>,
-        no_worse: impl Fn(&Endpoint, &Endpoint) -> bool,
+        no_worse: impl Fn(Weighted<'_>, Weighted<'_>) -> bool,
     ) -> Option<&Arc<Endpoint>>
     where
         F: Fn(&Endpoint) -> bool,
@@ -44,11 +49,11 @@ impl TwoChoices {
         for _ in 0..TRIES {
             let (first, second) = self.draw.two(choice.rng);
             start = first;
-            let (first, second) = (self.endpoints.get(first)?, self.endpoints.get(second)?);
-            let (better, other) = if no_worse(first, second) {
-                (first, second)
+            let (a, b) = (self.endpoints.get(first)?, self.endpoints.get(second)?);
+            let (better, other) = if no_worse((a, self.weight(first)), (b, self.weight(second))) {
+                (a, b)
             } else {
-                (second, first)
+                (b, a)
             };
             if (choice.admits)(better) {
                 return Some(better);
@@ -58,5 +63,9 @@ impl TwoChoices {
             }
         }
         first_admitted(&self.endpoints, start, choice.admits)
+    }
+
+    fn weight(&self, index: usize) -> u32 {
+        self.weights.get(index).copied().unwrap_or(1)
     }
 }

@@ -7,7 +7,9 @@ use crate::balance::{Algorithm, Candidates, Picker, ewma};
 use crate::endpoint::{Endpoint, Standing};
 
 use super::policy::{Panic, Policy};
+use super::shares;
 use super::slot::Slot;
+use super::zone::Local;
 
 /// One published state of a cluster.
 pub(super) struct Active {
@@ -15,6 +17,8 @@ pub(super) struct Active {
     pub(super) picker: Picker,
     /// Whether last resorts serve.
     pub(super) panic: bool,
+    /// Who comes before everybody else; nobody if all are alike.
+    pub(super) local: Option<Local>,
 }
 
 impl Active {
@@ -22,11 +26,13 @@ impl Active {
         let nobody = Candidates {
             members: &[],
             eligible: &[],
+            weights: &[],
         };
         Self {
             picker: Picker::build(&policy.balance, nobody, None),
             panic: false,
             policy,
+            local: None,
         }
     }
 
@@ -42,13 +48,15 @@ impl Active {
     /// threshold, the checks themselves are the likelier fault, or the few survivors would be
     /// crushed; traffic is then spread over all of them, unless the policy says to believe the
     /// checks even so. Members that are ejected or on trial are not usable; those that are starting,
-    /// draining or gone are no part of either count.
+    /// draining or gone are no part of either count. Nobody is spared in panic, or preferred.
     pub(super) fn build<'a>(
         policy: &Arc<Policy>,
         slots: impl Iterator<Item = &'a Slot>,
+        zone: Option<&str>,
         previous: &Self,
     ) -> Self {
-        let members = Self::members(slots);
+        let slots: Vec<&Slot> = slots.filter(|slot| slot.endpoint.weight > 0).collect();
+        let members = Self::members(slots.iter().copied());
         if policy.balance.algorithm == Algorithm::PeakEwma {
             // A newcomer at 0 would draw all the traffic.
             ewma::seed_all(&members, Instant::now());
@@ -58,19 +66,30 @@ impl Active {
         let present = usable + count(Standing::LastResort) + count(Standing::OnTrial);
         let panic = policy.panic == Panic::Spread
             && (usable as f64) < policy.panic_threshold * present as f64;
-        let eligible: Vec<Arc<Endpoint>> = members
-            .iter()
-            .filter(|endpoint| admits(endpoint.standing(), panic))
-            .cloned()
-            .collect();
+        let admitted = || {
+            let slots = slots.iter().copied();
+            slots.filter(|slot| admits(slot.endpoint.standing(), panic))
+        };
+        let eligible: Vec<_> = Self::members(admitted());
+        let weights = shares::effective(admitted().map(|slot| {
+            let factor = if panic { 1.0 } else { slot.share.factor() };
+            (slot.endpoint.weight, factor)
+        }));
         let candidates = Candidates {
             members: &members,
             eligible: &eligible,
+            weights: &weights,
         };
+        let zone = zone.filter(|_| policy.prefer_zone && !panic);
+        let local = zone.and_then(|zone| {
+            let previous = previous.local.as_ref();
+            Local::build(&policy.balance, zone, &slots, &eligible, &weights, previous)
+        });
         Self {
             picker: Picker::build(&policy.balance, candidates, Some(&previous.picker)),
             panic,
             policy: Arc::clone(policy),
+            local,
         }
     }
 }

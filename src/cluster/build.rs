@@ -35,14 +35,16 @@ impl Cluster {
         let candidates = Candidates {
             members: &members,
             eligible: &[],
+            weights: &[],
         };
         let whole = Active {
             picker: Picker::build_whole(&policy.balance, candidates),
             panic: false,
             policy,
+            local: None,
         };
         let mut control = self.control();
-        let next = Active::build(&control.policy, control.slots.values(), &whole);
+        let next = Active::build(&control.policy, control.slots.values(), self.zone(), &whole);
         control.building = next.picker.is_provisional();
         self.active.store(Arc::new(next));
         !control.building

@@ -13,6 +13,7 @@ use crate::names::{InstanceId, ServiceName};
 use crate::registry::Observer;
 use crate::registry::snapshot::Snapshot;
 
+use super::load::Report;
 use super::policy::Policies;
 use super::status::Status;
 use super::{Cluster, Surroundings, Witness};
@@ -35,8 +36,9 @@ struct Shared {
 }
 
 impl Clusters {
-    /// No clusters yet. `witness` hears what they find out.
+    /// No clusters yet. `witness` hears what they find out. The policies' zone stays for good.
     pub fn new(policies: Policies, prober: Prober, witness: impl Witness) -> Self {
+        let zone = policies.zone.clone();
         Self {
             shared: Arc::new(Shared {
                 map: ArcSwap::default(),
@@ -45,6 +47,7 @@ impl Clusters {
                 surroundings: Arc::new(Surroundings {
                     prober,
                     witness: Box::new(witness),
+                    zone,
                 }),
             }),
         }
@@ -77,6 +80,13 @@ impl Clusters {
     /// The state of one instance; `None` if the cluster has no such endpoint.
     pub fn status(&self, service: &str, id: &str) -> Option<Status> {
         self.find(service)?.status(id)
+    }
+
+    /// Takes what an instance reports of its load; nothing if the cluster has no such endpoint.
+    pub fn report(&self, service: &str, id: &str, report: Report, now: Instant) {
+        if let Some(cluster) = self.find(service) {
+            cluster.report(id, report, now);
+        }
     }
 
     /// See [`Cluster::settled`].

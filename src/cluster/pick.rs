@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::balance::{Choice, ewma};
+use crate::balance::{Choice, Picker, ewma};
 use crate::endpoint::{Endpoint, Standing, Ticket};
 use crate::health::outlier::tally::Scale;
 
 use super::Cluster;
 use super::active::Active;
+use super::zone;
 
 thread_local! {
     static RNG: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::new());
@@ -22,6 +23,8 @@ thread_local! {
 pub struct Pick {
     pub(super) cluster: Arc<Cluster>,
     pub(super) endpoint: Arc<Endpoint>,
+    /// Whether it is in the proxy's zone.
+    local: bool,
     started: Instant,
     given: bool,
     /// How its outcomes count towards an ejection; `None` if they do not.
@@ -117,9 +120,14 @@ impl Cluster {
                 continue;
             };
             self.in_flight.fetch_add(1, Ordering::Relaxed);
+            let local = self.zone().is_some_and(|zone| zone::is_in(zone, endpoint));
+            if local {
+                self.local_in_flight.fetch_add(1, Ordering::Relaxed);
+            }
             return Ok(Pick {
                 cluster: Arc::clone(self),
                 endpoint: Arc::clone(endpoint),
+                local,
                 started: now,
                 given: true,
                 scale: active.policy.outlier.as_ref().map(Scale::of),
@@ -145,19 +153,30 @@ impl Cluster {
         tried: &Tried,
         now: Instant,
     ) -> Option<&'a Arc<Endpoint>> {
+        let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let admits = |endpoint: &Endpoint| {
+            // Whoever fell to a last resort since `active` was published stays in it: leaving out the
+            // last one to fall would empty the cluster until panic is published too.
+            active.lets_in(endpoint) && !tried.contains(endpoint)
+        };
         RNG.with_borrow_mut(|rng| {
-            active.picker.pick(Choice {
-                hash,
-                in_flight: self.in_flight.load(Ordering::Relaxed),
-                now,
-                admits: |endpoint: &Endpoint| {
-                    // Whoever fell to a last resort since `active` was published stays in it:
-                    // leaving out the last one to fall would empty the cluster until panic is
-                    // published too.
-                    active.lets_in(endpoint) && !tried.contains(endpoint)
-                },
-                rng,
-            })
+            let from = |picker: &'a Picker, rng: &mut fastrand::Rng| {
+                picker.pick(Choice {
+                    hash,
+                    in_flight,
+                    now,
+                    admits,
+                    rng,
+                })
+            };
+            let local_in_flight = self.local_in_flight.load(Ordering::Relaxed);
+            if let Some(local) = &active.local
+                && local.takes(local_in_flight, in_flight, rng)
+                && let Some(endpoint) = from(&local.picker, rng)
+            {
+                return Some(endpoint);
+            }
+            from(&active.picker, rng)
         })
     }
 
@@ -224,6 +243,9 @@ impl Drop for Pick {
             self.endpoint.abandon();
         }
         self.cluster.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.local {
+            self.cluster.local_in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
         self.call_off_trial();
         self.cluster.stir_if_idle(&self.endpoint);
     }

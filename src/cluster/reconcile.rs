@@ -13,6 +13,7 @@ use crate::names::InstanceId;
 use crate::registry::snapshot::{Fitness, Member};
 
 use super::policy::{Admission, Policy};
+use super::shares;
 use super::slot::Slot;
 use super::status::Status;
 use super::{Cluster, Control};
@@ -36,6 +37,9 @@ impl Cluster {
             };
         }
         let pardoned = self.pardon_surplus(control, Instant::now());
+        if before.is_empty() {
+            shares::known_before(control);
+        }
         if changed || !pardoned.is_empty() {
             self.republish(control);
         }

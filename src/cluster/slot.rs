@@ -19,6 +19,7 @@ use crate::registry::suspects::Testimony;
 
 use super::Cluster;
 use super::policy::{Admission, Policy};
+use super::shares::Share;
 use super::status::Status;
 use super::tempo::Beat;
 
@@ -34,6 +35,8 @@ pub(super) struct Slot {
     /// Whether a request failed to connect since the last probe's answer.
     refused: bool,
     ejection: Ejection,
+    /// What its share of the requests depends on besides its weight.
+    pub(super) share: Share,
 }
 
 /// The active check of one member.
@@ -78,7 +81,7 @@ impl Slot {
             Some(_) if probing.is_some() || doubted => Tenure::Recalled,
             _ => Tenure::Held,
         };
-        let slot = Self {
+        let mut slot = Self {
             endpoint,
             draining: member.draining,
             lease: member.lease.clone(),
@@ -87,6 +90,7 @@ impl Slot {
             inquiry: None,
             refused: false,
             ejection: Ejection::default(),
+            share: Share::new(),
         };
         slot.settle();
         slot
@@ -127,6 +131,9 @@ impl Slot {
             probing.watch.probe_now();
         }
         self.settle();
+        if new_life && self.is_usable() {
+            self.share.start_over();
+        }
     }
 
     /// Takes note that its lease ran out or was renewed. One that ran out is looked into at once: by
@@ -272,6 +279,8 @@ impl Slot {
             reason: evidence.reason().map(str::to_owned),
             in_flight: self.endpoint.in_flight(),
             served: self.endpoint.served(),
+            effective_weight: f64::from(self.endpoint.weight) * self.share.factor(),
+            load: self.share.report(),
         }
     }
 
@@ -296,8 +305,22 @@ impl Slot {
         }
     }
 
-    fn settle(&self) {
-        self.endpoint.set_standing(self.evidence().standing());
+    pub(super) fn availability(&self) -> Availability {
+        self.evidence().availability()
+    }
+
+    /// Whether requests may go to it.
+    pub(super) fn is_usable(&self) -> bool {
+        self.endpoint.standing() == Standing::Usable
+    }
+
+    fn settle(&mut self) {
+        let was_usable = self.is_usable();
+        let standing = self.evidence().standing();
+        self.endpoint.set_standing(standing);
+        if self.is_usable() && !was_usable {
+            self.share.start_over();
+        }
     }
 }
 

@@ -2,8 +2,10 @@
 
 use crate::health::availability::Availability;
 
+use super::load::Report;
+
 /// The observable state of one endpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// Whether it may take traffic.
     pub availability: Availability,
@@ -13,4 +15,8 @@ pub struct Status {
     pub in_flight: u32,
     /// Requests it has finished.
     pub served: u64,
+    /// What its weight counts for now, given slow start and reported load.
+    pub effective_weight: f64,
+    /// What it reported last of its load, if that is not too long ago.
+    pub load: Option<Report>,
 }

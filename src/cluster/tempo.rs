@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Cluster;
 use super::clusters::Clusters;
+use super::shares;
 
 /// The time between two steps.
 const STEP: Duration = Duration::from_millis(50);
@@ -50,7 +51,7 @@ impl Cluster {
         }
         let mut guard = self.control();
         let control = &mut *guard;
-        let mut beat = Beat::default();
+        let mut beat = shares::beat(control, now);
         let mut told = Vec::new();
         for (id, slot) in &mut control.slots {
             let step = slot.tick(&control.policy, now);
@@ -64,7 +65,7 @@ impl Cluster {
             self.unrest();
         }
         if beat.changed {
-            self.republish(control);
+            self.republish_at(control, now);
         }
         drop(guard);
         if beat.changed {

@@ -66,6 +66,7 @@ impl Scene {
         let surroundings = Surroundings {
             prober: Prober::new(1).0,
             witness: Box::new(Ear(Arc::clone(&told))),
+            zone: None,
         };
         let cluster = Arc::new(Cluster::new(
             "web".parse().unwrap(),

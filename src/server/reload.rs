@@ -59,13 +59,20 @@ impl Reloader {
         }
     }
 
-    fn apply(&mut self, Loaded { config, warnings }: Loaded) {
+    fn apply(
+        &mut self,
+        Loaded {
+            mut config,
+            warnings,
+        }: Loaded,
+    ) {
         for warning in &warnings {
             warn!("{warning}");
         }
         for setting in self.running.restart_needed(&config) {
             warn!("{setting} changed; a restart will put it in force");
         }
+        config.policies.zone.clone_from(&self.running.policies.zone);
         self.entrance.configure(&config.registry);
         self.registry
             .set_rules(super::rules(&config, &self.listeners));

@@ -3,8 +3,6 @@
 //! The reply is 200 whatever became of the items; nothing waits for probes, so that an instance
 //! that has yet to pass its first shows as 202.
 
-use std::time::Instant;
-
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -25,9 +23,10 @@ use crate::names::{InstanceId, ServiceName};
 use crate::registry::command::{Applied, Command, Refusal};
 
 use super::instance::registered;
+use super::lease::{self, Beat};
 use super::registration::{self, Defaults, Registration};
 use super::view::Views;
-use super::wire::Generation;
+use super::wire::{Figure, Generation};
 
 /// The most items in one call.
 const MAX_ITEMS: usize = 500;
@@ -88,6 +87,15 @@ pub(super) struct Renewal {
     /// Which life of the instance this is; one that is over gets 409.
     #[schema(inline)]
     generation: Option<Generation>,
+    /// How busy it is, 1 being all it can do; this and the rest as in a heartbeat.
+    #[schema(inline)]
+    utilization: Option<Figure>,
+    #[schema(inline)]
+    qps: Option<Figure>,
+    #[schema(inline)]
+    errors: Option<Figure>,
+    #[schema(inline)]
+    capacity: Option<Figure>,
 }
 
 /// Registers many instances at once
@@ -189,19 +197,16 @@ pub(super) async fn renew(
     let mut faults = Faults::default();
     let renewals: Renewals = body::fields(body, &mut faults);
     let items = items("leases", renewals.leases, faults)?;
-    let now = Instant::now();
     let outcomes = items.into_iter().map(|item| {
-        let (path, generation) = match renewal(item) {
+        let (path, beat) = match renewal(item) {
             Ok(renewal) => renewal,
             Err(problem) => return ItemView::refused(None, problem),
         };
-        let (service, id) = (path.service.as_str(), path.id.as_str());
-        let renewed = caller.on(&path.service).and_then(|actor| {
-            let renewed = api.registry.renew(service, id, generation, &actor, now);
-            renewed.map_err(Problem::from)
-        });
+        let renewed = caller
+            .on(&path.service)
+            .and_then(|actor| beat.take(&api, &path, &actor));
         match renewed {
-            Ok(_) => ItemView::accepted(path, StatusCode::NO_CONTENT),
+            Ok(()) => ItemView::accepted(path, StatusCode::NO_CONTENT),
             Err(problem) => ItemView::refused(Some(path), problem),
         }
     });
@@ -246,7 +251,7 @@ fn items(
     faults.none_or(items.unwrap_or_default())
 }
 
-fn renewal(item: Value) -> Result<(InstancePath, Option<u64>), Problem> {
+fn renewal(item: Value) -> Result<(InstancePath, Beat), Problem> {
     let mut faults = Faults::default();
     let renewal: Renewal = body::fields(item, &mut faults);
     for (field, missing) in [
@@ -260,7 +265,15 @@ fn renewal(item: Value) -> Result<(InstancePath, Option<u64>), Problem> {
     match (renewal.service, renewal.id) {
         (Some(service), Some(id)) => faults.none_or((
             InstancePath { service, id },
-            renewal.generation.map(|generation| generation.0),
+            Beat {
+                generation: renewal.generation.map(|generation| generation.0),
+                load: lease::report([
+                    renewal.utilization,
+                    renewal.qps,
+                    renewal.errors,
+                    renewal.capacity,
+                ]),
+            },
         )),
         _ => Err(faults.into()),
     }
@@ -292,14 +305,16 @@ mod tests {
 
     #[test]
     fn a_renewal_names_what_it_renews() {
-        let (path, generation) =
-            renewal(json!({"service": "web", "id": "1", "generation": 7})).unwrap();
-        assert_eq!((path.id.as_str(), generation), ("1", Some(7)));
+        let item = json!({"service": "web", "id": "1", "generation": 7, "qps": 9, "capacity": 20});
+        let (path, beat) = renewal(item).unwrap();
+        assert_eq!((path.id.as_str(), beat.generation), ("1", Some(7)));
+        assert_eq!((beat.load.qps, beat.load.capacity), (Some(9.0), Some(20.0)));
         for (item, field) in [
             (json!({"id": "1"}), "service"),
             (json!({"service": "web"}), "id"),
             (json!({"service": "a b", "id": "1"}), "service"),
             (json!({"service": "web", "id": "1", "ttl": "5s"}), "ttl"),
+            (json!({"service": "web", "id": "1", "qps": -1}), "qps"),
             (json!("web/1"), ""),
         ] {
             let problem = renewal(item.clone()).unwrap_err();

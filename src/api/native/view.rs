@@ -56,6 +56,13 @@ pub(super) struct InstanceView<'a> {
     in_flight: u32,
     /// Requests it has finished since it registered.
     served: u64,
+    /// What its weight counts for now, given slow start and reported load.
+    #[schema(minimum = 0)]
+    effective_weight: f64,
+    /// What it reported of its load last; `null` without a report in the last three minutes, and on a
+    /// mirror, which none reach.
+    #[schema(required)]
+    load: Option<LoadView>,
     /// Whether it was asked to finish what it has and take nothing new.
     draining: bool,
     /// RFC 3339.
@@ -66,6 +73,20 @@ pub(super) struct InstanceView<'a> {
     /// `null` if it is a static member.
     #[schema(required)]
     lease: Option<LeaseView>,
+}
+
+/// What an instance says of its load.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Load)]
+struct LoadView {
+    #[schema(required)]
+    utilization: Option<f64>,
+    #[schema(required)]
+    qps: Option<f64>,
+    #[schema(required)]
+    errors: Option<f64>,
+    #[schema(required)]
+    capacity: Option<f64>,
 }
 
 /// A lease.
@@ -123,7 +144,7 @@ impl<'a> Views<'a> {
         let instance = &member.instance;
         self.clusters
             .status(instance.service.as_str(), instance.id.as_str())
-            .unwrap_or_else(joining)
+            .unwrap_or_else(|| joining(instance.weight))
     }
 
     /// `member` with its status now.
@@ -151,6 +172,13 @@ impl<'a> Views<'a> {
             reason: status.reason,
             in_flight: status.in_flight,
             served: status.served,
+            effective_weight: (status.effective_weight * 1e3).round() / 1e3,
+            load: status.load.map(|load| LoadView {
+                utilization: load.utilization,
+                qps: load.qps,
+                errors: load.errors,
+                capacity: load.capacity,
+            }),
             draining: member.draining,
             registered_at: humantime::format_rfc3339_millis(member.registered_at).to_string(),
             index: member.modified,
@@ -197,12 +225,14 @@ impl InstanceView<'_> {
 }
 
 /// The state of a member its cluster has not heard of yet.
-fn joining() -> Status {
+fn joining(weight: u32) -> Status {
     Status {
         availability: Availability::Starting,
         reason: Some("joining its cluster".to_owned()),
         in_flight: 0,
         served: 0,
+        effective_weight: f64::from(weight),
+        load: None,
     }
 }
 

@@ -117,7 +117,7 @@ impl<'de> Deserialize<'de> for Address {
 
 /// A figure of reported load: a number that is not negative.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Figure;
+pub(super) struct Figure(pub(super) f64);
 
 impl PartialSchema for Figure {
     fn schema() -> RefOr<Schema> {
@@ -140,14 +140,14 @@ impl<'de> Deserialize<'de> for Figure {
 
             fn visit_f64<E: Error>(self, number: f64) -> Result<Figure, E> {
                 if number.is_finite() && number >= 0.0 {
-                    Ok(Figure)
+                    Ok(Figure(number))
                 } else {
                     Err(E::invalid_value(Unexpected::Float(number), &self))
                 }
             }
 
-            fn visit_u64<E: Error>(self, _: u64) -> Result<Figure, E> {
-                Ok(Figure)
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Figure, E> {
+                Ok(Figure(number as f64))
             }
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<Figure, E> {
@@ -240,8 +240,9 @@ mod tests {
 
     #[test]
     fn a_figure_is_not_negative() {
-        assert!(serde_json::from_value::<Figure>(json!(0.7)).is_ok());
-        assert!(serde_json::from_value::<Figure>(json!(120)).is_ok());
+        let figure = |value| serde_json::from_value::<Figure>(value).unwrap();
+        assert_eq!(figure(json!(0.7)), Figure(0.7));
+        assert_eq!(figure(json!(120)), Figure(120.0));
         assert!(error::<Figure>(json!(-1)).contains("at least 0"));
         assert!(error::<Figure>(json!(-0.5)).contains("at least 0"));
         assert!(error::<Figure>(json!("many")).contains("at least 0"));

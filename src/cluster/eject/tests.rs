@@ -76,6 +76,7 @@ impl Stage {
         let surroundings = Surroundings {
             prober: Prober::new(1).0,
             witness: Box::new(()) as Box<dyn Witness>,
+            zone: None,
         };
         let cluster = Arc::new(Cluster::new(
             "web".parse().unwrap(),
