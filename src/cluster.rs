@@ -11,10 +11,14 @@
 //! endpoint, load, verdict and probes.
 
 mod active;
+mod adaptive;
 pub mod budget;
 mod build;
 pub mod clusters;
 mod eject;
+mod gradient;
+pub mod limit;
+mod line;
 pub mod load;
 pub mod pick;
 pub mod policy;
@@ -27,6 +31,7 @@ pub mod status;
 mod tempo;
 #[cfg(test)]
 mod tests;
+mod vacant;
 mod wait;
 mod zone;
 
@@ -45,7 +50,9 @@ use crate::registry::snapshot::{Fitness, Member};
 use crate::registry::suspects::Testimony;
 
 use active::Active;
+use adaptive::Adaptive;
 use budget::Budget;
+use line::Line;
 use policy::{Admission, Policy};
 use slot::Slot;
 use status::Status;
@@ -60,6 +67,12 @@ pub struct Cluster {
     budget: Budget,
     /// Those of them in the proxy's zone.
     local_in_flight: AtomicU64,
+    /// Requests that wait for an endpoint.
+    line: Line,
+    /// What the response times say of how many may be in flight.
+    adaptive: Adaptive,
+    /// Whether the service is known by a request for it only.
+    stranger: AtomicBool,
     /// Whether anything waits for a step of [`tempo`].
     restless: AtomicBool,
     /// Whether one more member may be ejected.
@@ -118,6 +131,9 @@ impl Cluster {
     ) -> Self {
         Self {
             name,
+            line: Line::default(),
+            adaptive: Adaptive::new(&policy.limits),
+            stranger: AtomicBool::new(false),
             active: ArcSwap::from_pointee(Active::empty(Arc::clone(&policy))),
             control: Mutex::new(Control {
                 policy,
@@ -151,6 +167,12 @@ impl Cluster {
     /// Requests in flight over all endpoints.
     pub fn in_flight(&self) -> u64 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Whether the service is known by a request for it only: nothing configures it, and nobody has
+    /// registered for it lately.
+    pub fn is_stranger(&self) -> bool {
+        self.stranger.load(Ordering::Relaxed)
     }
 
     /// The state of one member.
@@ -189,6 +211,7 @@ impl Cluster {
         let provisional = next.picker.is_provisional();
         self.active.store(Arc::new(next));
         self.note_quota(control);
+        self.serve();
         if provisional && !control.building {
             control.building = self.spawn_build();
         }

@@ -59,6 +59,8 @@ pub struct Live {
     /// Unique among all endpoints of this process; a new address makes a new one.
     key: u64,
     standing: AtomicU8,
+    /// How often it became usable, or registered anew.
+    comebacks: AtomicU32,
     in_flight: AtomicU32,
     served: AtomicU64,
     /// When it last answered a request: milliseconds since [`ORIGIN`], plus one; 0 is never.
@@ -92,6 +94,7 @@ impl Endpoint {
         let live = Live {
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             standing: AtomicU8::new(standing as u8),
+            comebacks: AtomicU32::new(0),
             in_flight: AtomicU32::new(0),
             served: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -145,7 +148,21 @@ impl Endpoint {
 
     /// Says whether it may take requests from now on.
     pub fn set_standing(&self, standing: Standing) {
+        if standing == Standing::Usable && self.standing() != Standing::Usable {
+            self.come_back();
+        }
         self.live.standing.store(standing as u8, Ordering::SeqCst);
+    }
+
+    /// Takes note that what was seen of it before says nothing of it any more: the instance has
+    /// registered anew.
+    pub fn come_back(&self) {
+        self.live.comebacks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it came back: by becoming usable, or by registering anew.
+    pub fn comebacks(&self) -> u32 {
+        self.live.comebacks.load(Ordering::Relaxed)
     }
 
     /// How many requests it has in hand.
@@ -161,6 +178,20 @@ impl Endpoint {
     /// Counts one more request in hand. Pairs with [`Endpoint::finish`].
     pub fn start(&self) {
         self.live.in_flight.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// As [`Endpoint::start`], if fewer than `most` are in hand; says whether it did.
+    pub fn start_below(&self, most: Option<u32>) -> bool {
+        let Some(most) = most else {
+            self.start();
+            return true;
+        };
+        self.live
+            .in_flight
+            .try_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
+                (count < most).then_some(count + 1)
+            })
+            .is_ok()
     }
 
     /// Takes back a [`Endpoint::start`] whose request was never given to the instance.

@@ -57,7 +57,8 @@
 //! Architecture invariant: a membership change touches no other service, and in its own service no
 //! other instance's connections, load, verdict or probes.
 //!
-//! Architecture invariant: the request path takes no lock, and picking allocates nothing.
+//! Architecture invariant: the request path takes no lock, and picking allocates nothing. Only a
+//! request that has to wait does either, and whoever frees what it waits for.
 //!
 //! Architecture invariant: no health mechanism alone can empty a cluster; see the panic threshold,
 //! and the suspects of the registry.

@@ -10,6 +10,7 @@ pub mod gate;
 mod hash_key;
 mod headers;
 mod hints;
+mod patience;
 mod request_id;
 pub mod retry;
 mod rules;
@@ -33,10 +34,11 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use crate::cluster::Cluster;
 use crate::cluster::clusters::Clusters;
 use crate::cluster::pick::Outcome;
 use crate::route::path::has_dot_segment;
-use crate::route::table::{Request, Routes};
+use crate::route::table::{Found, Request, Routes};
 
 use attempt::Attempt;
 use clients::Clients;
@@ -101,15 +103,7 @@ impl DataPlane {
             .routes
             .find(&request, fastrand::u64(..))
             .ok_or_else(|| Failure::no_route(&request))?;
-        let Some(cluster) = self.clusters.find(&found.service) else {
-            let policies = self.clusters.policies();
-            let known = found.route.is_some() || policies.services.contains_key(&*found.service);
-            return Err(if known {
-                Failure::nobody_available(&found.service)
-            } else {
-                Failure::unknown_service(&found.service)
-            });
-        };
+        let cluster = self.cluster(&found)?;
         let policy = cluster.policy();
         let overrides = found.route.map(|route| &route.overrides);
         Ok(Target {
@@ -121,6 +115,25 @@ impl DataPlane {
             ),
             policy,
             cluster,
+        })
+    }
+}
+
+impl DataPlane {
+    /// The cluster of the service found, be it only to be held in.
+    fn cluster(&self, found: &Found<'_>) -> Result<Arc<Cluster>, Failure> {
+        if let Some(cluster) = self.clusters.find(&found.service) {
+            return Ok(cluster);
+        }
+        let policies = self.clusters.policies();
+        let known = found.route.is_some() || policies.services.contains_key(&*found.service);
+        let expected = self.clusters.expect(&found.service, known);
+        expected.ok_or_else(|| {
+            if known {
+                Failure::nobody_available(&found.service)
+            } else {
+                Failure::unknown_service(&found.service)
+            }
         })
     }
 }
@@ -171,7 +184,7 @@ impl ProxyHttp for DataPlane {
         session: &mut Session,
         context: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        context.next_peer(session).await
+        context.next_peer(session, &self.gate).await
     }
 
     fn fail_to_connect(

@@ -1,12 +1,13 @@
 //! All clusters, by service.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
-use imbl::GenericHashMap;
 use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericHashMap, OrdMap};
 
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
@@ -16,6 +17,7 @@ use crate::registry::snapshot::Snapshot;
 use super::load::Report;
 use super::policy::Policies;
 use super::status::Status;
+use super::vacant::Vacant;
 use super::{Cluster, Surroundings, Witness};
 
 /// A persistent map: adding a service costs the same however many there are.
@@ -30,8 +32,9 @@ pub struct Clusters {
 struct Shared {
     map: ArcSwap<ClusterMap>,
     policies: ArcSwap<Policies>,
-    /// Held by whoever changes `map` or `policies`; requests only load them.
-    changing: Mutex<()>,
+    /// Held by whoever changes `map` or `policies`; requests only load them, but for one that is about
+    /// to be held for a service that has no cluster yet.
+    changing: Mutex<Vacant>,
     surroundings: Arc<Surroundings>,
 }
 
@@ -43,7 +46,7 @@ impl Clusters {
             shared: Arc::new(Shared {
                 map: ArcSwap::default(),
                 policies: ArcSwap::from_pointee(policies),
-                changing: Mutex::new(()),
+                changing: Mutex::default(),
                 surroundings: Arc::new(Surroundings {
                     prober,
                     witness: Box::new(witness),
@@ -70,11 +73,35 @@ impl Clusters {
 
     /// Puts new policies in force. What they do not change goes on undisturbed.
     pub fn configure(&self, policies: Policies) {
-        let _changing = self.changing();
+        let mut vacant = self.changing();
         for (service, cluster) in self.shared.map.load().iter() {
             cluster.configure(policies.of(service.as_str()), policies.admission);
         }
+        for service in vacant.give_up(|service| policies.of(service.as_str()).hold.is_none()) {
+            self.remove(&service);
+        }
         self.shared.policies.store(Arc::new(policies));
+    }
+
+    /// A cluster to hold requests in for a service that has none, if its policy holds them. `known`
+    /// says whether the service is configured; of those that are not, few are waited for at a time.
+    pub fn expect(&self, service: &str, known: bool) -> Option<Arc<Cluster>> {
+        self.policies().of(service).hold?;
+        let service: ServiceName = service.parse().ok()?;
+        let mut vacant = self.changing();
+        if let Some(cluster) = self.find(service.as_str()) {
+            return Some(cluster);
+        }
+        let room = vacant.keep(&service, !known, |name| self.find(name.as_str()));
+        if let Some(evicted) = &room.evicted {
+            self.remove(evicted);
+        }
+        if !room.granted {
+            return None;
+        }
+        let cluster = self.find_or_add(&service);
+        cluster.stranger.store(!known, Ordering::Relaxed);
+        Some(cluster)
     }
 
     /// The state of one instance; `None` if the cluster has no such endpoint.
@@ -99,9 +126,33 @@ impl Clusters {
         self.find(service)?.idle(id, wait).await
     }
 
-    fn changing(&self) -> MutexGuard<'_, ()> {
+    fn changing(&self) -> MutexGuard<'_, Vacant> {
         let lock = self.shared.changing.lock();
         lock.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last instance has left. The cluster goes too, unless requests are held in it.
+    fn vacate(&self, service: &ServiceName, vacant: &mut Vacant) {
+        let Some(cluster) = self.find(service.as_str()) else {
+            return;
+        };
+        let holds = cluster.policy().hold.is_some();
+        if !holds {
+            self.remove(service);
+        }
+        // Whoever has found the cluster already must find nobody in it.
+        cluster.reconcile(&OrdMap::new());
+        if holds {
+            let room = vacant.keep(service, false, |name| self.find(name.as_str()));
+            if let Some(evicted) = &room.evicted {
+                self.remove(evicted);
+            }
+        }
+    }
+
+    fn remove(&self, service: &ServiceName) {
+        let map = self.shared.map.load().without(service);
+        self.shared.map.store(Arc::new(map));
     }
 
     fn find_or_add(&self, service: &ServiceName) -> Arc<Cluster> {
@@ -127,14 +178,14 @@ impl Clusters {
 
 impl Observer for Clusters {
     fn published(&self, snapshot: &Snapshot, changed: &[ServiceName]) {
-        let _changing = self.changing();
+        let mut vacant = self.changing();
         for service in changed {
             match snapshot.members(service.as_str()) {
-                Some(members) => self.find_or_add(service).reconcile(&members.instances),
-                None => {
-                    let map = self.shared.map.load().without(service);
-                    self.shared.map.store(Arc::new(map));
+                Some(members) => {
+                    vacant.forget(service);
+                    self.find_or_add(service).reconcile(&members.instances);
                 }
+                None => self.vacate(service, &mut vacant),
             }
         }
     }

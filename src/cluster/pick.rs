@@ -1,6 +1,6 @@
 //! Choosing an endpoint for one attempt, and holding it until something came of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +12,7 @@ use crate::health::outlier::tally::Scale;
 
 use super::Cluster;
 use super::active::Active;
+use super::limit::Limit;
 use super::zone;
 
 thread_local! {
@@ -56,28 +57,43 @@ pub enum Nobody {
     Available,
     /// Every available instance has been tried by this request.
     Untried,
+    /// There are available instances, and a limit is reached.
+    Full(Limit),
 }
 
-/// The endpoints one request has tried: never picked again for it.
+/// The endpoints one request has tried: not picked again for it, unless they came back since.
 #[derive(Clone, Debug, Default)]
 pub struct Tried {
-    keys: Vec<u64>,
+    /// Each with the number of its comeback at the time.
+    keys: Vec<(u64, u32)>,
+    answered: bool,
 }
 
 impl Tried {
     /// Remembers an endpoint.
     pub fn add(&mut self, endpoint: &Endpoint) {
-        self.keys.push(endpoint.key());
+        self.keys.push((endpoint.key(), endpoint.comebacks()));
     }
 
-    /// Whether `endpoint` has been tried.
+    /// Remembers that one of them answered, if only with an error: there is something to tell the
+    /// client, and no reason to hold its request until an instance comes back.
+    pub fn mark_answer(&mut self) {
+        self.answered = true;
+    }
+
+    /// Whether one of them answered.
+    pub fn has_answer(&self) -> bool {
+        self.answered
+    }
+
+    /// Whether `endpoint` has been tried, and has not come back since.
     pub fn contains(&self, endpoint: &Endpoint) -> bool {
-        self.keys.contains(&endpoint.key())
+        !self.keys.is_empty() && self.keys.contains(&(endpoint.key(), endpoint.comebacks()))
     }
 
     /// Forgets that this endpoint was tried.
     pub fn forgive(&mut self, key: u64) {
-        self.keys.retain(|&tried| tried != key);
+        self.keys.retain(|&(tried, _)| tried != key);
     }
 
     /// How many have been tried.
@@ -92,39 +108,68 @@ impl Tried {
 }
 
 impl Cluster {
-    /// Chooses an endpoint for a request with this `hash`, other than those `tried`.
+    /// Chooses an endpoint for a request with this `hash`, other than those `tried`. Waits for
+    /// nothing, and passes by those who do: see [`Cluster::acquire`].
     ///
     /// # Errors
-    /// When there is nobody to choose.
+    /// When there is nobody to choose, or a limit is reached.
     pub fn pick(self: &Arc<Self>, hash: u64, tried: &Tried, now: Instant) -> Result<Pick, Nobody> {
+        let (taken, hindered) = self.take(hash, tried, now);
+        if hindered {
+            self.serve();
+        }
+        taken
+    }
+
+    /// As [`Cluster::pick`], and says whether the attempt held something for a moment that may have
+    /// kept others from it.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        hash: u64,
+        tried: &Tried,
+        now: Instant,
+    ) -> (Result<Pick, Nobody>, bool) {
+        let mut hindered = false;
+        let mut lost = None;
         for _ in 0..MAX_LOST_RACES {
             let active = self.active.load();
-            let Some(endpoint) = self.choose(&active, hash, tried, now) else {
+            let limits = &active.policy.limits;
+            let endpoint = match self.choose(&active, hash, tried, now) {
+                Ok(endpoint) => endpoint,
                 // Whoever was there may have left for others, published meanwhile.
-                if Arc::ptr_eq(&active, &self.active.load()) {
-                    break;
-                }
-                continue;
+                Err(_) if !Arc::ptr_eq(&active, &self.active.load()) => continue,
+                Err(nobody) => return (Err(nobody), hindered),
             };
+            if let Err(limit) = self.enter(limits) {
+                return (Err(Nobody::Full(limit)), hindered);
+            }
+            if !endpoint.start_below(limits.in_flight_per_instance) {
+                self.exit();
+                hindered = true;
+                lost = limits.in_flight_per_instance.map(Limit::PerInstance);
+                continue;
+            }
             // A second look after counting the request in: whoever bars the endpoint looks at the
             // count afterwards, so one of the two sees the other, and an acknowledged drain gets no
             // request.
-            endpoint.start();
             if endpoint.standing() == Standing::Barred {
                 endpoint.abandon();
+                self.exit();
+                hindered = true;
                 self.stir_if_idle(endpoint);
                 continue;
             }
             let Ok(trial) = active.enter(endpoint) else {
                 endpoint.abandon();
+                self.exit();
+                hindered = true;
                 continue;
             };
-            self.in_flight.fetch_add(1, Ordering::Relaxed);
             let local = self.zone().is_some_and(|zone| zone::is_in(zone, endpoint));
             if local {
                 self.local_in_flight.fetch_add(1, Ordering::Relaxed);
             }
-            return Ok(Pick {
+            let pick = Pick {
                 cluster: Arc::clone(self),
                 endpoint: Arc::clone(endpoint),
                 local,
@@ -132,18 +177,24 @@ impl Cluster {
                 given: true,
                 scale: active.policy.outlier.as_ref().map(Scale::of),
                 trial,
-            });
+            };
+            return (Ok(pick), hindered);
         }
-        Err(if tried.is_empty() {
-            Nobody::Available
-        } else {
-            Nobody::Untried
-        })
+        (Err(lost.map_or(nobody(tried), Nobody::Full)), hindered)
+    }
+
+    /// What stands in the way of an attempt, if anything does.
+    pub(super) fn look(&self, hash: u64, tried: &Tried, now: Instant) -> Option<Nobody> {
+        let active = self.active.load();
+        match self.choose(&active, hash, tried, now) {
+            Ok(_) => self.shared_limit(&active.policy.limits).map(Nobody::Full),
+            Err(nobody) => Some(nobody),
+        }
     }
 
     /// Whether somebody could be picked now for a request with this `hash` that tried these.
     pub fn has_other(&self, hash: u64, tried: &Tried, now: Instant) -> bool {
-        self.choose(&self.active.load(), hash, tried, now).is_some()
+        self.choose(&self.active.load(), hash, tried, now).is_ok()
     }
 
     fn choose<'a>(
@@ -152,14 +203,16 @@ impl Cluster {
         hash: u64,
         tried: &Tried,
         now: Instant,
-    ) -> Option<&'a Arc<Endpoint>> {
+    ) -> Result<&'a Arc<Endpoint>, Nobody> {
         let in_flight = self.in_flight.load(Ordering::Relaxed);
+        let most = active.policy.limits.in_flight_per_instance;
+        let full = Cell::new(None);
         let admits = |endpoint: &Endpoint| {
             // Whoever fell to a last resort since `active` was published stays in it: leaving out the
             // last one to fall would empty the cluster until panic is published too.
-            active.lets_in(endpoint) && !tried.contains(endpoint)
+            active.lets_in(endpoint) && !tried.contains(endpoint) && has_room(endpoint, most, &full)
         };
-        RNG.with_borrow_mut(|rng| {
+        let chosen = RNG.with_borrow_mut(|rng| {
             let from = |picker: &'a Picker, rng: &mut fastrand::Rng| {
                 picker.pick(Choice {
                     hash,
@@ -177,13 +230,33 @@ impl Cluster {
                 return Some(endpoint);
             }
             from(&active.picker, rng)
-        })
+        });
+        chosen.ok_or_else(|| full.get().map_or(nobody(tried), Nobody::Full))
     }
 
     fn stir_if_idle(&self, endpoint: &Endpoint) {
         if endpoint.standing() == Standing::Barred && endpoint.in_flight() == 0 {
             self.stirred.notify_waiters();
         }
+    }
+}
+
+/// Whether an endpoint that might be picked is below its limit; leaves a note in `full` if not.
+fn has_room(endpoint: &Endpoint, most: Option<u32>, full: &Cell<Option<Limit>>) -> bool {
+    match most {
+        Some(most) if endpoint.in_flight() >= most => {
+            full.set(Some(Limit::PerInstance(most)));
+            false
+        }
+        _ => true,
+    }
+}
+
+fn nobody(tried: &Tried) -> Nobody {
+    if tried.is_empty() {
+        Nobody::Available
+    } else {
+        Nobody::Untried
     }
 }
 
@@ -215,6 +288,8 @@ impl Pick {
 
     /// Says what came of the attempt so far. The request stays in flight until the pick is dropped.
     pub fn report(&mut self, outcome: Outcome, now: Instant) {
+        self.cluster
+            .measure(outcome, now.duration_since(self.started));
         match outcome {
             Outcome::Answered => {
                 self.endpoint.mark_answer(now);
@@ -242,11 +317,12 @@ impl Drop for Pick {
         } else {
             self.endpoint.abandon();
         }
-        self.cluster.in_flight.fetch_sub(1, Ordering::Relaxed);
         if self.local {
             self.cluster.local_in_flight.fetch_sub(1, Ordering::Relaxed);
         }
         self.call_off_trial();
+        self.cluster.exit();
         self.cluster.stir_if_idle(&self.endpoint);
+        self.cluster.serve();
     }
 }

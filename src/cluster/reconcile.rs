@@ -1,6 +1,7 @@
 //! Bringing a cluster in line with the registry, its policy and its probes, one slot at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use imbl::OrdMap;
@@ -24,6 +25,9 @@ impl Cluster {
         let mut guard = self.control();
         let control = &mut *guard;
         let before = std::mem::replace(&mut control.members, members.clone());
+        if !members.is_empty() {
+            self.stranger.store(false, Ordering::Relaxed);
+        }
         let mut changed = false;
         let mut retired = Vec::new();
         for difference in before.diff(members) {
@@ -65,6 +69,7 @@ impl Cluster {
         }
         let outlier_changed = control.policy.outlier != policy.outlier;
         control.policy = Arc::new(policy.clone());
+        self.adaptive.configure(&policy.limits);
         let mut changed = Vec::new();
         let now = Instant::now();
         for (id, slot) in &mut control.slots {

@@ -114,6 +114,10 @@ impl Slot {
             self.begin_life();
         }
         self.draining = member.draining;
+        let lease = |lease: &Option<Arc<Lease>>| lease.as_ref().map(Arc::as_ptr);
+        if new_life || lease(&self.lease) != lease(&member.lease) {
+            self.endpoint.come_back();
+        }
         self.lease.clone_from(&member.lease);
         // A registration renews or replaces the lease. One still in doubt says that the instance was
         // only described otherwise, drained or resumed, and has yet to be heard of.

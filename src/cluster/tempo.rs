@@ -49,6 +49,7 @@ impl Cluster {
         if !self.restless.swap(false, Ordering::Relaxed) {
             return;
         }
+        self.adapt(now);
         let mut guard = self.control();
         let control = &mut *guard;
         let mut beat = shares::beat(control, now);

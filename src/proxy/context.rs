@@ -165,6 +165,9 @@ impl Context {
     pub(super) fn give_up_pick(&mut self, outcome: Outcome, now: Instant) {
         if let Some(mut pick) = self.pick.take() {
             pick.report(outcome, now);
+            if matches!(outcome, Outcome::Answered | Outcome::Faulted { .. }) {
+                self.tried.mark_answer();
+            }
             self.tried.add(pick.endpoint());
         }
     }

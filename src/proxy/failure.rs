@@ -11,13 +11,17 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 use serde::Serialize;
 
+use crate::cluster::Cluster;
+use crate::cluster::limit::Limit;
+use crate::cluster::pick::Nobody;
+use crate::cluster::queue::Refusal;
 use crate::route::table::Request;
 use crate::units::format_duration;
 
 use super::request_id;
 use super::watchdog::Timer;
 
-/// When to come back to a service without an available instance.
+/// When to come back to a service without an available instance, or at a limit.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a request gets callboard's own answer.
@@ -35,6 +39,7 @@ enum Kind {
     BadRequest,
     UnknownCoding,
     NobodyAvailable,
+    OverLimit,
     ConnectionRefused,
     ConnectionTimeout,
     Unreachable,
@@ -60,6 +65,11 @@ impl Kind {
                 S::SERVICE_UNAVAILABLE,
                 "destination_unavailable",
                 "No available instance",
+            ),
+            Self::OverLimit => (
+                S::SERVICE_UNAVAILABLE,
+                "connection_limit_reached",
+                "Over a limit",
             ),
             Self::ConnectionRefused => (S::BAD_GATEWAY, "connection_refused", "Connection refused"),
             Self::ConnectionTimeout => (
@@ -151,6 +161,48 @@ impl Failure {
             kind: Kind::NobodyAvailable,
             detail: format!("no instance of service {service} is available"),
         }
+    }
+
+    /// callboard ends, and the request waits for an instance still.
+    pub(super) fn leaving(service: &str) -> Self {
+        let mut failure = Self::nobody_available(service);
+        failure.detail += ", and this callboard is leaving";
+        failure
+    }
+
+    /// An attempt got no endpoint; `last` is what the one before it came to.
+    pub(super) fn of_refusal(cluster: &Cluster, refusal: Refusal, last: Option<Self>) -> Self {
+        let (Refusal::Nobody(nobody) | Refusal::Crowded(nobody, _) | Refusal::Waited(nobody, _)) =
+            refusal;
+        let service = cluster.name().as_str();
+        match (nobody, last) {
+            (Nobody::Full(limit), _) => Self::over_limit(limit, refusal),
+            (Nobody::Untried, Some(last)) => last,
+            _ if cluster.is_stranger() => Self::unknown_service(service),
+            _ => Self::nobody_to_wait_for(service, refusal),
+        }
+    }
+
+    fn over_limit(limit: Limit, refusal: Refusal) -> Self {
+        let waiting = match refusal {
+            Refusal::Nobody(_) => String::new(),
+            Refusal::Crowded(_, places) => format!(", queue of {places} full"),
+            Refusal::Waited(_, time) => format!(", {} in the queue", format_duration(time)),
+        };
+        Self {
+            kind: Kind::OverLimit,
+            detail: format!("{limit} reached{waiting}"),
+        }
+    }
+
+    fn nobody_to_wait_for(service: &str, refusal: Refusal) -> Self {
+        let mut failure = Self::nobody_available(service);
+        failure.detail += &match refusal {
+            Refusal::Nobody(_) => String::new(),
+            Refusal::Crowded(_, places) => format!(", hold of {places} full"),
+            Refusal::Waited(_, time) => format!(", held for {}", format_duration(time)),
+        };
+        failure
     }
 
     /// A setting ran out before the head of an answer came, while waiting for an instance if one is
@@ -311,6 +363,28 @@ mod tests {
     #[test]
     fn proxy_status_details_are_quoted_strings() {
         assert_eq!(sf_string("a \"b\" \\ ü\n"), r#""a \"b\" \\ ??""#);
+    }
+
+    #[test]
+    fn a_refusal_at_a_limit_names_the_limit_and_the_queue() {
+        let detail = |limit, refusal: fn(Nobody) -> Refusal| {
+            Failure::over_limit(limit, refusal(Nobody::Full(limit))).detail
+        };
+        assert_eq!(
+            detail(Limit::InFlight(10), |full| Refusal::Crowded(full, 5)),
+            "limits.in_flight of 10 reached, queue of 5 full"
+        );
+        assert_eq!(
+            detail(Limit::Adaptive(7), |full| Refusal::Nobody(full)),
+            "limits.adaptive, now 7, reached"
+        );
+        assert_eq!(
+            detail(Limit::PerInstance(3), |full| Refusal::Waited(
+                full,
+                Duration::from_millis(1_500)
+            )),
+            "limits.in_flight_per_instance of 3 reached, 1500ms in the queue"
+        );
     }
 
     #[test]

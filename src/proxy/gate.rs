@@ -1,7 +1,7 @@
 //! Counts the requests inside callboard, so that a leaving process knows when the last is done.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -10,6 +10,8 @@ use tokio::sync::Notify;
 pub struct Gate {
     inside: AtomicUsize,
     emptied: Notify,
+    closing: AtomicBool,
+    called: Notify,
 }
 
 /// One request inside; leaves when dropped.
@@ -36,6 +38,21 @@ impl Gate {
                 return;
             }
             emptied.await;
+        }
+    }
+
+    /// Tells the requests that still wait for an instance that it is too late: what they might be
+    /// given could not be finished.
+    pub fn call_last(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        self.called.notify_waiters();
+    }
+
+    /// Waits until it is too late to wait for an instance.
+    pub async fn last_call(&self) {
+        let called = self.called.notified();
+        if !self.closing.load(Ordering::SeqCst) {
+            called.await;
         }
     }
 }
@@ -65,5 +82,19 @@ mod tests {
         assert_eq!(gate.inside(), 1);
         drop(second);
         waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_last_call_is_heard_by_those_who_wait_and_by_those_who_come_late() {
+        let gate = Arc::new(Gate::default());
+        let waiting = tokio::spawn({
+            let gate = Arc::clone(&gate);
+            async move { gate.last_call().await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        gate.call_last();
+        waiting.await.unwrap();
+        gate.last_call().await;
     }
 }

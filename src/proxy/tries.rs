@@ -20,6 +20,8 @@ use crate::cluster::queue::Refusal;
 use super::attempt::Attempt;
 use super::context::{Context, Target};
 use super::failure::Failure;
+use super::gate::Gate;
+use super::patience;
 use super::retry::{self, Fault, MAX_TRIES};
 use super::watchdog::{self, Timer};
 
@@ -42,12 +44,26 @@ pub(super) struct Tries {
     pub(super) alone: bool,
 }
 
+/// Why a try gets no endpoint.
+enum Unserved {
+    /// The cluster has none for it.
+    Refused(Refusal),
+    /// The client left.
+    Gone(Box<Error>),
+    /// callboard ends.
+    Leaving,
+}
+
 impl Context {
     /// Finds an endpoint for the next try and says how to connect to it, after the pause that is due.
     ///
     /// # Errors
     /// When there is none, or no time left.
-    pub(super) async fn next_peer(&mut self, session: &Session) -> Result<Box<HttpPeer>> {
+    pub(super) async fn next_peer(
+        &mut self,
+        session: &mut Session,
+        gate: &Gate,
+    ) -> Result<Box<HttpPeer>> {
         self.pause().await;
         let now = Instant::now();
         let remaining = self.remaining(now);
@@ -55,14 +71,16 @@ impl Context {
             let late = self.too_late();
             return Err(self.fail(late));
         }
-        let pick = match self.acquire(now + remaining).await {
+        let pick = match self.acquire(session, gate, now + remaining).await {
             Ok(pick) => pick,
-            Err(Refusal::Nobody(nobody)) => {
-                let none = Failure::nobody_available(self.target()?.cluster.name().as_str());
-                let failure = match nobody {
-                    Nobody::Untried => self.failure.take().unwrap_or(none),
-                    Nobody::Available => none,
-                };
+            Err(Unserved::Gone(error)) => return Err(error),
+            Err(Unserved::Leaving) => {
+                let leaving = Failure::leaving(self.target()?.cluster.name().as_str());
+                return Err(self.fail(leaving));
+            }
+            Err(Unserved::Refused(refusal)) => {
+                let last = self.failure.take();
+                let failure = Failure::of_refusal(&self.target()?.cluster, refusal, last);
                 return Err(self.fail(failure));
             }
         };
@@ -95,18 +113,39 @@ impl Context {
         }
     }
 
-    async fn acquire(&mut self, deadline: Instant) -> Result<Pick, Refusal> {
-        let Some(Target { cluster, hash, .. }) = &self.target else {
-            return Err(Refusal::Nobody(Nobody::Available));
-        };
-        let acquired = cluster.acquire(*hash, &self.tried, deadline).await;
-        if let Err(Refusal::Nobody(Nobody::Untried)) = acquired
+    async fn acquire(
+        &mut self,
+        session: &mut Session,
+        gate: &Gate,
+        deadline: Instant,
+    ) -> Result<Pick, Unserved> {
+        let acquired = self.acquire_once(session, gate, deadline).await;
+        if let Err(Unserved::Refused(Refusal::Nobody(Nobody::Untried))) = acquired
             && let Some(key) = self.tries.blameless.take()
         {
             self.tried.forgive(key);
-            return cluster.acquire(*hash, &self.tried, deadline).await;
+            return self.acquire_once(session, gate, deadline).await;
         }
         acquired
+    }
+
+    async fn acquire_once(
+        &self,
+        session: &mut Session,
+        gate: &Gate,
+        deadline: Instant,
+    ) -> Result<Pick, Unserved> {
+        let Some(Target { cluster, hash, .. }) = &self.target else {
+            return Err(Unserved::Refused(Refusal::Nobody(Nobody::Available)));
+        };
+        tokio::select! {
+            biased;
+            acquired = cluster.acquire(*hash, &self.tried, deadline) => {
+                acquired.map_err(Unserved::Refused)
+            }
+            error = patience::left(session) => Err(Unserved::Gone(error)),
+            () = gate.last_call() => Err(Unserved::Leaving),
+        }
     }
 
     /// No connection could be made. Nothing of the request was sent, so any method may go to another

@@ -16,6 +16,8 @@ use crate::proxy::gate::Gate;
 
 /// How long the control plane gets to finish its answers.
 const CONTROL_GRACE: Duration = Duration::from_secs(3);
+/// How long before the end of the grace nobody waits for an instance any more.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Turns the phases on, one after the other.
 pub(super) struct Phases {
@@ -101,7 +103,7 @@ impl Signals {
         info!("leaving: {} requests in flight", self.gate.inside());
         self.phases.readiness.send_replace(Readiness::Leaving);
         self.phases.data_closing.send_replace(true);
-        if timeout(self.grace, self.gate.empty()).await.is_err() {
+        if !self.emptied().await {
             let left = self.gate.inside();
             warn!("{left} requests did not finish in time and are cut off");
         }
@@ -114,6 +116,18 @@ impl Signals {
             warn!("the control plane's last answers are cut off");
         }
         info!("left");
+    }
+
+    /// Waits for the requests inside, as long as the grace allows; says whether all are done. Those
+    /// that wait for an instance are answered before it ends, rather than cut off.
+    async fn emptied(&self) -> bool {
+        let last_call = (self.grace / 10).min(LAST_CALL);
+        let early = self.grace - last_call;
+        if timeout(early, self.gate.empty()).await.is_ok() {
+            return true;
+        }
+        self.gate.call_last();
+        timeout(last_call, self.gate.empty()).await.is_ok()
     }
 }
 
