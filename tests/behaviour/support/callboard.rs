@@ -217,6 +217,15 @@ impl Callboard {
         held.into_iter().next().unwrap()
     }
 
+    /// Sends one GET of `path` more than can wait, and gives those that wait when it was refused.
+    pub(crate) async fn crowd(&self, path: &str, waiting: usize) -> Vec<Held> {
+        let url = self.url(path);
+        let crowd = (0..=waiting).map(|_| tokio::spawn(self.client.get(&url).send()));
+        let (refused, _, waiting) = futures_util::future::select_all(crowd).await;
+        assert!(refused.unwrap().unwrap().status().is_server_error());
+        waiting
+    }
+
     /// GETs `path` through the proxy and gives the answering instance's id.
     pub(crate) async fn answerer(&self, path: &str) -> String {
         let reply = self.get(path).await;
