@@ -21,6 +21,8 @@ use callboard::instance::Instance;
 use callboard::registry::Registry;
 use callboard::registry::command::Command;
 use callboard::registry::event::Actor;
+use callboard::route::Routing;
+use callboard::route::splits::Splits;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use http_body_util::BodyExt;
@@ -53,6 +55,7 @@ fn world(members: usize, readers: usize) -> World {
         clusters,
         closing,
         mirrored_from: None,
+        splits: Arc::new(Splits::new(Routing::default())),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -29,6 +29,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::cluster::clusters::Clusters;
 use crate::registry::Registry;
+use crate::route::splits::Splits;
 use guard::Guard;
 use openapi::Document;
 use problem::{Kind, Problem};
@@ -40,6 +41,8 @@ pub struct Api {
     pub registry: Registry,
     /// What they are doing.
     pub clusters: Clusters,
+    /// Where requests go.
+    pub splits: Arc<Splits>,
     /// The registries to sign in at instead, if this one only mirrors them.
     pub mirrored_from: Option<Arc<[Arc<str>]>>,
     /// Turns true when the process is leaving: streams and long polls then end.

@@ -17,6 +17,7 @@ mod build;
 pub mod clusters;
 mod eject;
 mod gradient;
+pub mod latency;
 pub mod limit;
 mod line;
 pub mod load;
@@ -37,7 +38,7 @@ mod zone;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -52,6 +53,7 @@ use crate::registry::suspects::Testimony;
 use active::Active;
 use adaptive::Adaptive;
 use budget::Budget;
+use latency::Latencies;
 use line::Line;
 use policy::{Admission, Policy};
 use slot::Slot;
@@ -73,6 +75,8 @@ pub struct Cluster {
     adaptive: Adaptive,
     /// Whether the service is known by a request for it only.
     stranger: AtomicBool,
+    /// Kept of requests that may be hedged; there only once it is asked for.
+    latencies: OnceLock<Latencies>,
     /// Whether anything waits for a step of [`tempo`].
     restless: AtomicBool,
     /// Whether one more member may be ejected.
@@ -147,6 +151,7 @@ impl Cluster {
             in_flight: AtomicU64::new(0),
             budget: Budget::default(),
             local_in_flight: AtomicU64::new(0),
+            latencies: OnceLock::new(),
             restless: AtomicBool::new(false),
             may_eject: AtomicBool::new(false),
             stirred: Notify::new(),
@@ -162,6 +167,11 @@ impl Cluster {
     /// The settings in force.
     pub fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.active.load().policy)
+    }
+
+    /// How long its requests took lately; empty when asked for the first time.
+    pub fn latencies(&self, now: Instant) -> &Latencies {
+        self.latencies.get_or_init(|| Latencies::new(now))
     }
 
     /// Requests in flight over all endpoints.

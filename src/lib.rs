@@ -40,7 +40,7 @@
 //! balance     the pickers, one file an algorithm
 //! health      probes, what their answers add up to, and availability
 //! cluster     one service as a target: reconciles with the registry, picks for requests
-//! route       host, path, method and headers → service
+//! route       host, path, method and headers → service, and the splits in force
 //! proxy       the request path on Pingora
 //! api         the control plane's HTTP edges
 //! admin       what operators and orchestrators ask of callboard itself

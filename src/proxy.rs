@@ -4,12 +4,15 @@
 mod attempt;
 pub mod clients;
 mod context;
+mod exchange;
 mod failure;
 pub mod forwarded;
 pub mod gate;
 mod hash_key;
 mod headers;
+mod hedge;
 mod hints;
+mod mirror;
 mod patience;
 mod request_id;
 pub mod retry;
@@ -38,14 +41,17 @@ use crate::cluster::Cluster;
 use crate::cluster::clusters::Clusters;
 use crate::cluster::pick::Outcome;
 use crate::route::path::has_dot_segment;
-use crate::route::table::{Found, Request, Routes};
+use crate::route::splits::Splits;
+use crate::route::table::{Found, Request};
 
 use attempt::Attempt;
 use clients::Clients;
 use context::{Context, Target};
+use exchange::Exchange;
 use failure::Failure;
 use forwarded::TrustedProxies;
 use gate::Gate;
+use mirror::Mirrors;
 use rules::Rules;
 
 /// How long a client may take to accept a piece of the response.
@@ -53,8 +59,6 @@ const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What may change while requests are served.
 pub struct Settings {
-    /// Where requests go.
-    pub routes: Routes,
     /// Whose forwarding headers are believed.
     pub trusted_proxies: TrustedProxies,
     /// What clients may send.
@@ -64,17 +68,28 @@ pub struct Settings {
 /// callboard's data plane as a Pingora application.
 pub struct DataPlane {
     clusters: Clusters,
+    splits: Arc<Splits>,
     settings: Arc<ArcSwap<Settings>>,
     gate: Arc<Gate>,
+    exchange: Arc<Exchange>,
+    mirrors: Mirrors,
 }
 
 impl DataPlane {
-    /// A data plane over `clusters`; `gate` counts its requests.
-    pub fn new(clusters: Clusters, settings: Arc<ArcSwap<Settings>>, gate: Arc<Gate>) -> Self {
+    /// A data plane over `clusters`, to which `splits` leads; `gate` counts its requests.
+    pub fn new(
+        clusters: Clusters,
+        splits: Arc<Splits>,
+        settings: Arc<ArcSwap<Settings>>,
+        gate: Arc<Gate>,
+    ) -> Self {
         Self {
             clusters,
+            splits,
             settings,
             gate,
+            exchange: Arc::default(),
+            mirrors: Mirrors::default(),
         }
     }
 
@@ -99,11 +114,18 @@ impl DataPlane {
             method: &head.method,
             headers: &head.headers,
         };
-        let found = settings
-            .routes
-            .find(&request, fastrand::u64(..))
+        let client = context.client;
+        let live = self.splits.live();
+        let found = live
+            .table
+            .find(&request, |route| {
+                hash_key::draw(route.split_on.as_ref(), head, client)
+            })
             .ok_or_else(|| Failure::no_route(&request))?;
         let cluster = self.cluster(&found)?;
+        context.copy = found
+            .route
+            .and_then(|route| mirror::draw(route, head, found.strip));
         let policy = cluster.policy();
         let overrides = found.route.map(|route| &route.overrides);
         Ok(Target {
@@ -170,7 +192,12 @@ impl ProxyHttp for DataPlane {
         match self.aim(session, context) {
             Ok(target) => {
                 context.target = Some(target);
-                Ok(false)
+                mirror::begin(self, session, context);
+                match context.target()?.policy.retry.hedge {
+                    // Boxed, or every request would make room for what few do.
+                    Some(hedge) => Box::pin(hedge::answer(self, session, context, hedge)).await,
+                    None => Ok(false),
+                }
             }
             Err(failure) => {
                 failure.answer(session, context.request_id()).await?;
@@ -222,6 +249,7 @@ impl ProxyHttp for DataPlane {
         context: &mut Context,
     ) -> Result<()> {
         context.confirm_pick()?;
+        mirror::begin_again(context);
         let strip = context.target()?.strip;
         let prefix = headers::strip_prefix(request, strip)?;
         if context.tries.alone && !request.headers.contains_key(header::UPGRADE) {
@@ -233,7 +261,7 @@ impl ProxyHttp for DataPlane {
     /// Called for what is sent again as well.
     async fn request_body_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         body: &mut Option<Bytes>,
         ends: bool,
         context: &mut Context,
@@ -247,6 +275,7 @@ impl ProxyHttp for DataPlane {
         if let Some(attempt) = &context.attempt {
             attempt.await_head(context.deadlines(), first_byte, now);
         }
+        mirror::add(self, session, context, body.as_ref(), ends);
         Ok(())
     }
 

@@ -2,10 +2,16 @@
 //!
 //! These are the settings; [`table::Routes`] is what requests are matched against.
 
+mod kept;
 pub mod path;
+mod sides;
+pub mod splits;
 pub mod table;
 
+use std::fmt;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::balance::HashOn;
 use crate::names::ServiceName;
@@ -80,12 +86,19 @@ pub struct Match {
 }
 
 /// One side of a split.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Destination {
     /// The service.
     pub service: ServiceName,
     /// Its share relative to the other sides.
     pub weight: u32,
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.service, self.weight)
+    }
 }
 
 /// The default routes, which need no configuration.

@@ -45,7 +45,7 @@ use crate::registry::store::sqlite::SqliteStore;
 use crate::registry::store::{Store, StoreError};
 use crate::registry::suspects::Testimony;
 use crate::registry::{Registry, Rules};
-use crate::route::table::Routes;
+use crate::route::splits::Splits;
 
 use entrance::Entrance;
 use reload::Reloader;
@@ -92,6 +92,7 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
     let (clusters, registry) = membership(&config, &listeners, prober)?;
     let clusters_in_time = clusters.clone().keep_time();
     let settings = Arc::new(ArcSwap::from_pointee(request_settings(&config)));
+    let splits = Arc::new(splits(&config));
     let gate = Arc::new(Gate::default());
     let (phases, phase) = shutdown::phases();
     let puller = (config.registry.pull.clone())
@@ -105,10 +106,16 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
     let api = Api {
         registry: registry.clone(),
         clusters: clusters.clone(),
+        splits: Arc::clone(&splits),
         mirrored_from: mirrored_from(&config),
         closing: phase.control_closing.clone(),
     };
-    let data_plane = DataPlane::new(clusters.clone(), Arc::clone(&settings), Arc::clone(&gate));
+    let data_plane = DataPlane::new(
+        clusters.clone(),
+        Arc::clone(&splits),
+        Arc::clone(&settings),
+        Arc::clone(&gate),
+    );
     let reloader = Reloader {
         running: config.clone(),
         source,
@@ -116,6 +123,7 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
         registry,
         entrance: Arc::clone(&entrance),
         listeners,
+        splits,
         settings,
     };
 
@@ -229,10 +237,21 @@ fn mirrored_from(config: &Config) -> Option<Arc<[Arc<str>]>> {
     )
 }
 
+/// The routes, with the splits that were set in an earlier life if registrations outlive it too. They
+/// are kept beside those.
+fn splits(config: &Config) -> Splits {
+    let routing = config.routing.clone();
+    match &config.registry.store {
+        config::Store::Memory => Splits::new(routing),
+        config::Store::Sqlite(settings) => {
+            Splits::kept_at(settings.path.with_extension("splits.json"), routing)
+        }
+    }
+}
+
 /// What a reload may change for requests.
 fn request_settings(config: &Config) -> Settings {
     Settings {
-        routes: Routes::new(config.routing.clone()),
         trusted_proxies: config.proxy.trusted_proxies.clone(),
         clients: config.proxy.clients.clone(),
     }

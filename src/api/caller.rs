@@ -54,6 +54,23 @@ impl Caller {
         })
     }
 
+    /// Whether the caller may change how callboard itself works.
+    ///
+    /// # Errors
+    /// [`Kind::InsufficientScope`].
+    pub(super) fn administers(&self) -> Result<(), Problem> {
+        match &self.token {
+            Some(token) if !token.is_admin() => {
+                let detail = format!(
+                    "token {:?} does not have the scope (expected admin)",
+                    token.name()
+                );
+                Err(Problem::new(Kind::InsufficientScope, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// # Errors
     /// [`Kind::InsufficientScope`].
     pub(super) fn may_read(&self) -> Result<(), Problem> {
@@ -82,6 +99,16 @@ impl Caller {
                 Err(Problem::new(Kind::InsufficientScope, detail))
             }
             _ => Ok(()),
+        }
+    }
+}
+
+/// As the log names it.
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.token {
+            Some(token) => write!(f, "{} (token {:?})", self.address, token.name()),
+            None => write!(f, "{}", self.address),
         }
     }
 }

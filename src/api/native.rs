@@ -15,6 +15,7 @@
 //!   for how an instance was is not kept.
 //! - *Heartbeats* may report load (`utilization`, `qps`, `errors`, `capacity`), which steers shares
 //!   in the callboard that is told. Mirrors of it are not told: theirs go by weight.
+//! - *Routes* (`routing`) are this callboard's own, whoever it follows. Only an admin changes them.
 
 mod backlog;
 mod bulk;
@@ -31,6 +32,7 @@ mod past;
 mod patch;
 mod poll;
 mod registration;
+mod routing;
 mod sse;
 mod texts;
 mod version;
@@ -72,6 +74,8 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(bulk::renew))
         .routes(routes!(bulk::register))
         .routes(routes!(journal::journal))
+        .routes(routes!(routing::list))
+        .routes(routes!(routing::show, routing::set, routing::reset))
         .routes(routes!(openapi::describe))
         .layer(Extension(Crowd::default()))
         .layer(Extension(Texts::default()))

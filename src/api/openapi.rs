@@ -72,6 +72,7 @@ pub(super) fn outline() -> OpenApi {
     outline.tags = Some(vec![
         tag("instances", "Signing in, staying and leaving"),
         tag("services", "Who is there"),
+        tag("routes", "Where requests go"),
         tag("callboard", "The process itself"),
     ]);
     outline

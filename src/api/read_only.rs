@@ -10,6 +10,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::{Kind, Problem};
 
+/// What is not mirrored, and so this callboard's to change: where it sends requests.
+const OWN: &str = "/api/v1/routes/";
+
 /// Passes a request on unless it may change something and this callboard mirrors other registries.
 pub(super) async fn no_changes(
     State(mirrored_from): State<Option<Arc<[Arc<str>]>>>,
@@ -20,8 +23,9 @@ pub(super) async fn no_changes(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
+    let is_own = request.uri().path().starts_with(OWN);
     match mirrored_from {
-        Some(origins) if !reads => refusal(request.method(), &origins).into_response(),
+        Some(origins) if !reads && !is_own => refusal(request.method(), &origins).into_response(),
         _ => next.run(request).await,
     }
 }

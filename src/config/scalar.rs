@@ -215,7 +215,8 @@ scalars! {
     /// What the control plane calls a route.
     RouteName(String), "a name of 1 to 128 of A-Z a-z 0-9 . _ : -", |text| {
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-');
-        if (1..=128).contains(&text.len()) && text.chars().all(fits) {
+        // The control plane's paths cannot carry the other two.
+        if (1..=128).contains(&text.len()) && text.chars().all(fits) && !matches!(text, "." | "..") {
             Ok(text.to_owned())
         } else {
             Err(format!("{} is not such a name", quoted(text)))

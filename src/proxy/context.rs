@@ -17,6 +17,7 @@ use super::attempt::{Arrival, Attempt, Deadlines};
 use super::failure::Failure;
 use super::forwarded::TrustedProxies;
 use super::gate::Inside;
+use super::mirror::MirrorCopy;
 use super::request_id;
 use super::rules::Rules;
 use super::tries::Tries;
@@ -40,6 +41,8 @@ pub struct Context {
     pub(super) attempt: Option<Attempt>,
     /// The last failure of an attempt, or what ended the request.
     pub(super) failure: Option<Failure>,
+    /// The copy that is made of the request, until it is sent.
+    pub(super) copy: Option<MirrorCopy>,
     /// Declared last and so dropped last: the request is inside until it holds nothing else.
     _inside: Inside,
 }
@@ -68,6 +71,7 @@ impl Context {
             pick: None,
             attempt: None,
             failure: None,
+            copy: None,
             _inside: inside,
         }
     }
@@ -99,6 +103,11 @@ impl Context {
         self.target
             .as_ref()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "the request has no target"))
+    }
+
+    /// When the request came.
+    pub(super) fn arrived(&self) -> Instant {
+        self.arrived
     }
 
     /// When the request must be done; at once when it has no target.

@@ -7,6 +7,12 @@ use pingora::http::RequestHeader;
 
 use crate::balance::{HashOn, hash};
 
+/// The draw that decides the request's side of a split: the same for all requests that are alike in
+/// the part given, chance for those without it and where none is given.
+pub(super) fn draw(split_on: Option<&HashOn>, request: &RequestHeader, client: IpAddr) -> u64 {
+    split_on.map_or_else(|| fastrand::u64(..), |part| of(part, request, client))
+}
+
 /// The request's hash. A request without the part asked for gets a random one, so that such
 /// requests are spread instead of all falling to one instance.
 pub(super) fn of(hash_on: &HashOn, request: &RequestHeader, client: IpAddr) -> u64 {

@@ -12,7 +12,7 @@ use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use super::context::Context;
-use super::request_id;
+use super::{mirror, request_id};
 
 /// The host a request is for, without its port: from the target if that names one, else `Host`.
 pub(super) fn host(request: &RequestHeader) -> Option<&str> {
@@ -82,6 +82,10 @@ pub(super) fn forward(
     stripped: Option<String>,
 ) -> Result<()> {
     request.insert_header(request_id::HEADER, context.request_id().clone())?;
+    if !context.peer_is_trusted {
+        // Whoever is told that a request is a copy may well leave out what it is to bring about.
+        request.remove_header(mirror::HEADER);
+    }
     if let Some(length) = repeated_length(&request.headers) {
         request.insert_header(header::CONTENT_LENGTH, length)?;
     }

@@ -31,9 +31,9 @@ pub(super) struct Tries {
     /// How many there were.
     made: usize,
     /// How many of them repeated what had been sent before.
-    repeats: u32,
+    pub(super) repeats: u32,
     /// The present repetition's part of the budget.
-    permit: Option<RetryPermit>,
+    pub(super) permit: Option<RetryPermit>,
     /// How long to wait before the next one.
     pause: Duration,
     /// Whether a kept connection has failed this request, so that it gets no other.

@@ -7,7 +7,8 @@ use foldhash::fast::RandomState;
 use http::{HeaderMap, Method};
 
 use super::path::{is_below, prefix};
-use super::{DefaultRoutes, Destination, Match, Route, Routing};
+use super::sides::Sides;
+use super::{DefaultRoutes, Match, Route, Routing};
 
 /// The parts of a request that routes look at.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,8 @@ pub struct Found<'a> {
 #[derive(Debug)]
 pub struct Routes {
     routes: Vec<Route>,
+    /// The split of each of them.
+    sides: Vec<Sides>,
     /// For each host that a route names in full: the routes that name it, in order.
     by_host: HashMap<String, Vec<usize>, RandomState>,
     /// The routes that name no host or a wildcard, in order.
@@ -67,6 +70,9 @@ impl Routes {
             }
         }
         Self {
+            sides: (routes.iter())
+                .map(|route| Sides::new(&route.destinations))
+                .collect(),
             by_host,
             other_hosts,
             routes,
@@ -74,9 +80,19 @@ impl Routes {
         }
     }
 
+    /// The configured routes, in order.
+    pub fn configured(&self) -> &[Route] {
+        &self.routes
+    }
+
     /// Where `request` goes: the first route of the file that matches, then the default routes.
-    /// `draw` chooses a side of a split and is any number.
-    pub fn find<'a>(&'a self, request: &Request<'a>, draw: u64) -> Option<Found<'a>> {
+    /// `draw` is asked for a number only when that is a split; requests that are to stay together
+    /// bring the same one, others any.
+    pub fn find<'a>(
+        &'a self,
+        request: &Request<'a>,
+        draw: impl FnOnce(&Route) -> u64,
+    ) -> Option<Found<'a>> {
         let host = request.host.map(lower_case);
         self.find_explicit(request, host.as_deref(), draw)
             .or_else(|| self.find_default(request, host))
@@ -86,15 +102,16 @@ impl Routes {
         &self,
         request: &Request<'_>,
         host: Option<&str>,
-        draw: u64,
+        draw: impl FnOnce(&Route) -> u64,
     ) -> Option<Found<'_>> {
         let named = host.and_then(|host| self.by_host.get(host));
-        let route = in_order(named.map_or(&[], Vec::as_slice), &self.other_hosts)
-            .map(|index| &self.routes[index])
-            .find(|route| route.matches.admits(request, host))?;
+        let index = in_order(named.map_or(&[], Vec::as_slice), &self.other_hosts)
+            .find(|&index| self.routes[index].matches.admits(request, host))?;
+        let route = &self.routes[index];
+        let side = self.sides[index].side(|| draw(route))?;
         let strip = route.strip_prefix.as_deref().unwrap_or_default();
         Some(Found {
-            service: Cow::Borrowed(side(&route.destinations, draw)?.service.as_str()),
+            service: Cow::Borrowed(route.destinations[side].service.as_str()),
             strip: if is_below(request.path, strip) {
                 strip.len()
             } else {
@@ -174,21 +191,6 @@ fn in_order<'a>(mut left: &'a [usize], mut right: &'a [usize]) -> impl Iterator<
     })
 }
 
-/// The side of a split that `draw` falls on.
-fn side(destinations: &[Destination], draw: u64) -> Option<&Destination> {
-    if let [only] = destinations {
-        return Some(only);
-    }
-    let total: u64 = destinations.iter().map(|side| u64::from(side.weight)).sum();
-    let mut left = draw.checked_rem(total)?;
-    destinations.iter().find(|side| {
-        let weight = u64::from(side.weight);
-        let here = left < weight;
-        left = left.saturating_sub(weight);
-        here
-    })
-}
-
 fn normalize(path: &mut Option<String>) {
     if let Some(path) = path {
         path.truncate(prefix(path).len());
@@ -205,6 +207,8 @@ fn lower_case(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use crate::route::Destination;
+
     use super::*;
 
     fn route(host: Option<&str>, path: Option<&str>, service: &str) -> Route {
@@ -241,7 +245,7 @@ mod tests {
             method: &Method::GET,
             headers: &headers,
         };
-        let found = routes.find(&request, 0)?;
+        let found = routes.find(&request, |_| 0)?;
         Some((found.service.into_owned(), found.strip))
     }
 
@@ -274,7 +278,7 @@ mod tests {
                 method,
                 headers,
             };
-            routes.find(&request, 0).unwrap().service.into_owned()
+            routes.find(&request, |_| 0).unwrap().service.into_owned()
         };
         assert_eq!(find(&Method::GET, &headers), "stable");
         headers.append("x-canary", "0".parse().unwrap());
@@ -305,28 +309,5 @@ mod tests {
             default_routes: None,
         });
         assert_eq!(service(&routes, Some("web.callboard"), "/web/"), None);
-    }
-
-    #[test]
-    fn a_split_follows_its_weights_exactly_over_all_draws() {
-        let mut split = route(None, None, "unused");
-        split.destinations = vec![
-            destination("a", 95),
-            destination("b", 5),
-            destination("c", 0),
-        ];
-        let routes = table(vec![split]);
-        let headers = HeaderMap::new();
-        let request = Request {
-            host: None,
-            path: "/",
-            method: &Method::GET,
-            headers: &headers,
-        };
-        let to_b = (0..100)
-            .filter(|&draw| routes.find(&request, draw).unwrap().service == "b")
-            .count();
-        assert_eq!(to_b, 5);
-        assert!((0..100).all(|draw| routes.find(&request, draw).unwrap().service != "c"));
     }
 }

@@ -13,6 +13,7 @@ use crate::cluster::clusters::Clusters;
 use crate::config::{Config, ControlPlane, Loaded};
 use crate::proxy::Settings;
 use crate::registry::Registry;
+use crate::route::splits::Splits;
 
 use super::entrance::Entrance;
 use super::request_settings;
@@ -26,6 +27,7 @@ pub(super) struct Reloader {
     pub(super) entrance: Arc<Entrance>,
     /// Where callboard itself listens.
     pub(super) listeners: Vec<SocketAddr>,
+    pub(super) splits: Arc<Splits>,
     pub(super) settings: Arc<ArcSwap<Settings>>,
 }
 
@@ -77,6 +79,7 @@ impl Reloader {
         self.registry
             .set_rules(super::rules(&config, &self.listeners));
         self.clusters.configure(config.policies.clone());
+        self.splits.configure(config.routing.clone());
         self.settings.store(Arc::new(request_settings(&config)));
         // What needs a restart stays as it is, and is reported again by the next reload.
         self.running.policies = config.policies;

@@ -103,6 +103,8 @@ pub(super) mod tests {
     use crate::health::probe::Prober;
     use crate::registry::store::memory::MemoryStore;
     use crate::registry::{Limits, Registry, Rules};
+    use crate::route::Routing;
+    use crate::route::splits::Splits;
 
     use super::*;
 
@@ -121,6 +123,7 @@ pub(super) mod tests {
         let observer = Arc::new(clusters.clone());
         Api {
             mirrored_from: None,
+            splits: Arc::new(Splits::new(Routing::default())),
             registry: Registry::start(Box::new(MemoryStore::default()), rules, observer).unwrap(),
             clusters,
             closing,

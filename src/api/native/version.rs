@@ -116,7 +116,7 @@ pub(super) fn if_match(
 
 /// The tags in a header, without quotes. A weak tag counts as its strong one: proxies that compress
 /// weaken tags, and what ours stand for survives that.
-fn tags(request: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+pub(super) fn tags(request: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     request
         .get_all(name)
         .into_iter()

@@ -25,7 +25,8 @@ pub(in crate::api) fn query(
         .build()
 }
 
-fn segment(name: &str, schema: RefOr<Schema>) -> Parameter {
+/// A segment of the path.
+pub(in crate::api) fn segment(name: &str, schema: RefOr<Schema>) -> Parameter {
     ParameterBuilder::new()
         .name(name)
         .parameter_in(ParameterIn::Path)

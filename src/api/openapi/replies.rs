@@ -80,6 +80,13 @@ problems! {
     /// Of a sign-out.
     LeavingProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin NotOwner NoSuchRoute
         UnknownInstance Fenced DrainEnded ReadOnly InvalidFields RateLimited Unavailable StorageFull;
+    /// Of a call that looks at one route.
+    RouteProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute UnknownRoute
+        InvalidFields RateLimited;
+    /// Of a call that changes a route's split.
+    SplitProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken InsufficientScope
+        CrossOrigin NoSuchRoute UnknownRoute Stale TooLarge InvalidFields RateLimited Unavailable
+        StorageFull;
     /// Of a call about many instances; what is wrong with one of them is in its item.
     BulkProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken InsufficientScope
         CrossOrigin ReadOnly TooLarge InvalidFields RateLimited;

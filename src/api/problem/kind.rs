@@ -20,6 +20,8 @@ pub enum Kind {
     UnknownService,
     /// The service has no such instance.
     UnknownInstance,
+    /// The configuration names no such route.
+    UnknownRoute,
     /// The path is right and the method is not.
     MethodNotAllowed,
     /// The call comes from an earlier life of the instance.
@@ -28,7 +30,7 @@ pub enum Kind {
     DrainEnded,
     /// This callboard mirrors another registry, which is the one to change.
     ReadOnly,
-    /// The instance has changed since the caller saw it.
+    /// What is to be changed has changed since the caller saw it.
     Stale,
     /// The journal does not reach back to the moment asked for.
     Forgotten,
@@ -113,6 +115,11 @@ impl Kind {
                 "urn:callboard:problem:unknown-instance",
                 "The instance is not registered",
             ),
+            Self::UnknownRoute => (
+                S::NOT_FOUND,
+                "urn:callboard:problem:unknown-route",
+                "No route has this name",
+            ),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
                 "urn:callboard:problem:method-not-allowed",
@@ -136,7 +143,7 @@ impl Kind {
             Self::Stale => (
                 S::PRECONDITION_FAILED,
                 "urn:callboard:problem:stale",
-                "The instance has changed",
+                "It has changed meanwhile",
             ),
             Self::Forgotten => (
                 S::GONE,

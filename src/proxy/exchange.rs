@@ -1,0 +1,268 @@
+//! Exchanges with instances beside Pingora's own: it speaks with one instance at a time and only on
+//! behalf of a client that waits, and so can neither [hedge](super::hedge) nor [mirror](super::mirror).
+//!
+//! They are HTTP/1.1 over Pingora's connector, with a pool of kept connections of their own that the
+//! whole process shares. What a request and an answer look like, what counts as a failure of an
+//! instance, and how long things may take is decided where the ordinary path decides it.
+//!
+//! An [`Answer`] that is dropped takes its connection along: a half-read answer is never left in the pool.
+
+mod delivery;
+mod request;
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::StatusCode;
+use log::debug;
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::v1::Connector;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::v1::client::HttpSession;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+use tokio::time::timeout_at;
+
+use crate::cluster::pick::{Outcome, Pick};
+use crate::cluster::policy::{RetryOn, Timeouts};
+
+use super::failure::Failure;
+use super::watchdog::Timer;
+
+pub(super) use delivery::{client_left, deliver};
+pub(super) use request::{can_be_copied, head};
+
+/// Idle connections kept to all instances together.
+const POOL: usize = 4_096;
+
+/// The connections; none, and nothing set up for them, until the first is asked for.
+#[derive(Default)]
+pub(super) struct Exchange {
+    connector: OnceLock<Connector>,
+}
+
+/// What is sent.
+pub(super) struct Request {
+    pub(super) head: RequestHeader,
+    pub(super) body: Bytes,
+    /// Whether it may go over a connection kept from earlier, which the instance may just be closing.
+    pub(super) may_reuse: bool,
+}
+
+/// An answer of which the head has come.
+pub(super) struct Answer {
+    pub(super) head: Box<ResponseHeader>,
+    session: HttpSession,
+    peer: HttpPeer,
+    idle: Duration,
+}
+
+/// A try that came to nothing.
+pub(super) struct Lost {
+    /// What became of it; `None` if the instance left before it was sent anything.
+    pub(super) failure: Option<Failure>,
+    /// How.
+    pub(super) cause: Cause,
+    /// The instance, still held, if the request is not to go there again.
+    pub(super) pick: Option<Pick>,
+}
+
+/// How a try came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The instance left before it was sent anything.
+    Withdrawn,
+    /// No connection could be made.
+    Unreachable,
+    /// The instance may have seen the request, and took too long for an answer.
+    Late,
+    /// The instance may have seen the request, and gave no answer.
+    Broken,
+}
+
+impl Cause {
+    /// Whether another instance may be tried after it.
+    pub(super) fn is_tried_again(self, on: &RetryOn) -> bool {
+        match self {
+            Self::Withdrawn => true,
+            Self::Unreachable => on.connect,
+            Self::Late => on.timeout,
+            Self::Broken => on.reset,
+        }
+    }
+
+    /// Whether the instance may have seen the request.
+    pub(super) fn was_sent(self) -> bool {
+        matches!(self, Self::Late | Self::Broken)
+    }
+}
+
+impl Exchange {
+    /// Sends `request` to the instance picked and waits for the head of its answer, at most until
+    /// `deadline`. Failures are reported to the pick; an answer is for the caller to judge.
+    pub(super) async fn ask(
+        &self,
+        mut pick: Pick,
+        request: &Request,
+        timeouts: Timeouts,
+        deadline: Instant,
+    ) -> Result<(Pick, Answer), Lost> {
+        let peer = peer(&pick, timeouts, deadline, request.may_reuse);
+        let connector =
+            (self.connector).get_or_init(|| Connector::new(Some(ConnectorOptions::new(POOL))));
+        loop {
+            let (mut session, reused) = match connector.get_http_session(&peer).await {
+                Ok(connected) => connected,
+                Err(error) => {
+                    debug!("connect to {}: {error}", peer._address);
+                    pick.report(Outcome::Unreachable, Instant::now());
+                    return Err(Lost {
+                        failure: Some(Failure::of_connect(
+                            &peer._address,
+                            &error,
+                            timeouts.connect,
+                        )),
+                        cause: Cause::Unreachable,
+                        pick: Some(pick),
+                    });
+                }
+            };
+            if !pick.holds() {
+                pick.withdraw();
+                return Err(Lost {
+                    failure: None,
+                    cause: Cause::Withdrawn,
+                    pick: None,
+                });
+            }
+            let error = match converse(&mut session, request, timeouts, deadline).await {
+                Ok(head) => {
+                    let group_key = pick.endpoint().connection_group();
+                    let answer = Answer {
+                        head,
+                        session,
+                        peer: HttpPeer { group_key, ..peer },
+                        idle: timeouts.idle,
+                    };
+                    return Ok((pick, answer));
+                }
+                Err(mut error) => {
+                    error.retry.decide_reuse(reused);
+                    error
+                }
+            };
+            if reused && error.retry() && request.head.method.is_idempotent() {
+                // It crossed the instance's closing of the connection.
+                continue;
+            }
+            debug!("instance at {}: {error}", peer._address);
+            pick.report(Outcome::Failed, Instant::now());
+            let is_late = matches!(
+                error.etype(),
+                ErrorType::ReadTimedout | ErrorType::WriteTimedout
+            );
+            let (timer, limit) = match timeouts.first_byte {
+                Some(limit) if Instant::now() < deadline => (Timer::FirstByte, limit),
+                _ => (Timer::Request, timeouts.request),
+            };
+            let (cause, failure) = if is_late {
+                let failure = Failure::ran_out(timer, limit, Some(&peer._address));
+                (Cause::Late, failure)
+            } else {
+                let failure = Failure::of_exchange(&peer._address, &error);
+                (Cause::Broken, failure)
+            };
+            return Err(Lost {
+                failure: Some(failure),
+                cause,
+                pick: Some(pick),
+            });
+        }
+    }
+
+    /// Keeps the connection of an answer that was read to its end, if it is good for another.
+    async fn keep(&self, answer: Answer) {
+        if let Some(connector) = self.connector.get() {
+            connector
+                .release_http_session(answer.session, &answer.peer, Some(answer.idle))
+                .await;
+        }
+    }
+
+    /// Reads an answer that nobody wants to its end, so that its connection can be used again.
+    ///
+    /// # Errors
+    /// When the answer breaks off.
+    pub(super) async fn discard(&self, mut answer: Answer) -> Result<()> {
+        while answer.session.read_body_ref().await?.is_some() {}
+        self.keep(answer).await;
+        Ok(())
+    }
+}
+
+impl Answer {
+    /// What the answer says of the instance.
+    pub(super) fn outcome(&self) -> Outcome {
+        if self.head.status.is_server_error() {
+            Outcome::Faulted { retry_after: None }
+        } else {
+            Outcome::Answered
+        }
+    }
+}
+
+fn peer(pick: &Pick, timeouts: Timeouts, deadline: Instant, may_reuse: bool) -> HttpPeer {
+    let remaining = deadline.saturating_duration_since(Instant::now());
+    let mut peer = HttpPeer::new(pick.address(), false, String::new());
+    peer.group_key = if may_reuse {
+        pick.endpoint().connection_group()
+    } else {
+        // A group that no kept connection is in.
+        fastrand::u64(..)
+    };
+    peer.options.connection_timeout = Some(timeouts.connect.min(remaining));
+    peer
+}
+
+/// Sends the request and reads to the head of the final answer. Interim answers (RFC 9110, section
+/// 15.2) are not for anybody here: no request says that it waits for one.
+async fn converse(
+    session: &mut HttpSession,
+    request: &Request,
+    timeouts: Timeouts,
+    deadline: Instant,
+) -> Result<Box<ResponseHeader>> {
+    let late = |kind| move |_| Error::explain(kind, "the time ran out");
+    let sending = async {
+        let head = Box::new(request.head.clone());
+        session.write_request_header(head).await?;
+        if !request.body.is_empty() {
+            session.write_body(&request.body).await?;
+        }
+        session.finish_body().await
+    };
+    timeout_at(deadline.into(), sending)
+        .await
+        .map_err(late(ErrorType::WriteTimedout))??;
+    let first_byte = (timeouts.first_byte).map(|limit| Instant::now() + limit);
+    let deadline = first_byte.map_or(deadline, |limit| limit.min(deadline));
+    let reading = async {
+        loop {
+            session.read_response().await?;
+            match session.resp_header() {
+                Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                    let unasked = "the instance switched protocols unasked";
+                    return Err(Error::explain(ErrorType::H1Error, unasked));
+                }
+                Some(head) if !head.status.is_informational() => {
+                    return Ok(Box::new(head.clone()));
+                }
+                _ => {}
+            }
+        }
+    };
+    timeout_at(deadline.into(), reading)
+        .await
+        .map_err(late(ErrorType::ReadTimedout))?
+}

@@ -1,0 +1,220 @@
+//! Hedging: a second instance is asked when the first one takes longer than most, and the first
+//! answer wins (J. Dean and L. A. Barroso, "The Tail at Scale", Communications of the ACM 56, 2013).
+//!
+//! Only a GET or HEAD without a body is asked twice. The second try comes out of the retry budget and
+//! counts against `attempts`, so that a service whose instances are all slow gets no flood on top; it
+//! never waits for a place at an instance. The try that loses is cancelled, its connection closed, and
+//! counts neither for nor against its instance.
+//!
+//! An answer with a status that would be tried again does not win while the other try is under way. If
+//! no try wins, the request goes on to the ordinary path with what was tried excluded, or is answered
+//! if nothing is left to try with.
+//!
+//! What a percentile is taken of are the times from the first try to the winning answer.
+
+use std::future::pending;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http::{Method, Version};
+use log::debug;
+use pingora::{Error, ErrorType, Result};
+use pingora_proxy::{ProxyHttp, Session};
+use tokio::time::sleep;
+
+use crate::cluster::budget::RetryPermit;
+use crate::cluster::pick::Pick;
+use crate::cluster::policy::{Hedge, RetryOn};
+
+use super::DataPlane;
+use super::context::Context;
+use super::exchange::{self, Answer, Cause, Lost, Request, client_left};
+
+/// Answers the request if it is one that may be hedged; says whether it did.
+///
+/// # Errors
+/// When the request has to end otherwise: the client left, or the answer broke off.
+pub(super) async fn answer(
+    plane: &DataPlane,
+    session: &mut Session,
+    context: &mut Context,
+    hedge: Hedge,
+) -> Result<bool> {
+    if context.target()?.rules.attempts == 0 || !may_be_hedged(session) {
+        return Ok(false);
+    }
+    let request = Request {
+        head: exchange::head(session, context, context.target()?.strip)?,
+        body: Bytes::new(),
+        may_reuse: true,
+    };
+    match race(plane, session, context, &request, hedge).await? {
+        Ended::Won(won) => settle(plane, session, context, won).await,
+        Ended::Lost(causes) => resume(context, &causes),
+    }
+}
+
+fn may_be_hedged(session: &mut Session) -> bool {
+    let head = session.req_header();
+    matches!(head.method, Method::GET | Method::HEAD)
+        && head.version == Version::HTTP_11
+        && head.raw_path().first() == Some(&b'/')
+        && exchange::can_be_copied(head)
+        && session.is_body_empty()
+}
+
+/// A try that has an answer, and its part of the budget if it was the second.
+type Won = (Pick, Answer, Option<RetryPermit>);
+
+/// What came of the tries.
+enum Ended {
+    Won(Won),
+    Lost(Vec<Cause>),
+}
+
+async fn race(
+    plane: &DataPlane,
+    session: &mut Session,
+    context: &mut Context,
+    request: &Request,
+    hedge: Hedge,
+) -> Result<Ended> {
+    let started = Instant::now();
+    let deadline = started + context.remaining(started);
+    let target = context.target()?;
+    let (hash, timeouts, policy) = (target.hash, target.rules.timeouts, target.policy.clone());
+    let cluster = target.cluster.clone();
+    let latencies = cluster.latencies(started);
+    let Ok(first) = cluster.acquire(hash, &context.tried, started).await else {
+        // The ordinary path waits where there is something to wait for, and says why where not.
+        return Ok(Ended::Lost(Vec::new()));
+    };
+    let mut picked = context.tried.clone();
+    picked.add(first.endpoint());
+    let ask = |pick, permit| async move {
+        let asked = plane.exchange.ask(pick, request, timeouts, deadline);
+        (asked.await, permit)
+    };
+    let mut tries = FuturesUnordered::new();
+    tries.push(ask(first, None));
+    let mut alarm = pin!(ring(match hedge {
+        Hedge::After(time) => Some(time),
+        Hedge::Percentile(share) => latencies.percentile(share, started),
+    }));
+    let mut rung = false;
+    let mut causes = Vec::new();
+    let mut spare: Option<Won> = None;
+    loop {
+        tokio::select! {
+            biased;
+            Some((tried, permit)) = tries.next() => match tried {
+                Ok((pick, answer)) => {
+                    let is_poor = is_tried_again(&policy.retry.on, &answer);
+                    if is_poor && !tries.is_empty() {
+                        spare = Some((pick, answer, permit));
+                        continue;
+                    }
+                    let now = Instant::now();
+                    if !is_poor {
+                        latencies.record(now.duration_since(started), now);
+                    }
+                    if let Some((mut pick, answer, _)) = spare {
+                        pick.report(answer.outcome(), now);
+                    }
+                    return Ok(Ended::Won((pick, answer, permit)));
+                }
+                Err(lost) => {
+                    causes.push(lost.cause);
+                    take_note(context, lost);
+                    if tries.is_empty() {
+                        return Ok(spare.map_or(Ended::Lost(causes), Ended::Won));
+                    }
+                }
+            },
+            error = client_left(session) => return Err(error),
+            () = &mut alarm, if !rung => {
+                rung = true;
+                if let Some(permit) = cluster.try_retry()
+                    && let Ok(second) = cluster.acquire(hash, &picked, Instant::now()).await
+                {
+                    debug!("{}: no answer yet, asks {} too", context.name(), second.address());
+                    context.tries.repeats += 1;
+                    tries.push(ask(second, Some(permit)));
+                }
+            }
+        }
+    }
+}
+
+/// Ends after `time`, or never.
+async fn ring(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => pending().await,
+    }
+}
+
+/// Whether the ordinary path would rather try again than pass this answer on.
+fn is_tried_again(on: &RetryOn, answer: &Answer) -> bool {
+    let status = answer.head.status.as_u16();
+    on.statuses.iter().any(|range| range.contains(&status))
+}
+
+fn take_note(context: &mut Context, lost: Lost) {
+    if lost.failure.is_some() {
+        context.failure = lost.failure;
+    }
+    if let Some(pick) = lost.pick {
+        context.tried.add(pick.endpoint());
+    }
+}
+
+/// Passes the winning answer on, unless it is one to try again after.
+async fn settle(
+    plane: &DataPlane,
+    session: &mut Session,
+    context: &mut Context,
+    (pick, mut answer, permit): Won,
+) -> Result<bool> {
+    context.pick = Some(pick);
+    context.tries.permit = permit;
+    let judged = plane.upstream_response_filter(session, &mut answer.head, context);
+    match judged.await {
+        Ok(()) => {}
+        Err(error) if error.retry() => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    exchange::deliver(&plane.exchange, plane, answer, session, context).await?;
+    Ok(true)
+}
+
+/// Nobody answered: the ordinary path goes on if there is a try left.
+fn resume(context: &mut Context, causes: &[Cause]) -> Result<bool> {
+    let target = context.target()?;
+    let on = &target.policy.retry.on;
+    let goes_on = causes.iter().all(|cause| cause.is_tried_again(on));
+    if goes_on && !causes.iter().any(|cause| cause.was_sent()) {
+        return Ok(false);
+    }
+    if goes_on
+        && context.tries.repeats < target.rules.attempts
+        && let Some(permit) = target.cluster.try_retry()
+    {
+        context.tries.permit = Some(permit);
+        context.tries.repeats += 1;
+        return Ok(false);
+    }
+    let failure = context.failure.clone();
+    Err(failure.map_or_else(
+        || {
+            Error::explain(
+                ErrorType::InternalError,
+                "a request was lost without a failure",
+            )
+        },
+        |failure| context.fail(failure),
+    ))
+}
