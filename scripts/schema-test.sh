@@ -14,7 +14,8 @@ main() {
     local proxy registry
     proxy=$(free_port) registry=$(free_port)
     # Nobody listens where made-up instances are, so they are believed rather than waited for.
-    start_callboard "$proxy" "$registry" "defaults: {check: off}"
+    start_callboard "$proxy" "$registry" "defaults: {check: off}
+routes: [{match: {path: /split}, name: web-1, service: web}]"
     if ! "$venv/bin/schemathesis" --no-color --config-file scripts/schema/schemathesis.toml \
         run "http://127.0.0.1:$registry/api/v1/openapi.json" "$@" >"$work/report" 2>&1; then
         cat "$work/report"

@@ -31,7 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "names", "units", "instance", "registry", "health", "cluster",
+            "names", "units", "instance", "registry", "health", "cluster", "route",
         ],
     ),
     ("admin", &["units", "registry", "pull"]),

@@ -12,6 +12,8 @@ enum Takes {
     Read,
     /// To register for `orders-eu`.
     Orders,
+    /// To change how callboard works.
+    Admin,
 }
 
 /// Tokens and what they are good for.
@@ -26,7 +28,7 @@ const TOKENS: &[(&str, &str, &[Takes])] = &[
         "\"register:orders-eu\", read",
         &[Takes::Read, Takes::Orders],
     ),
-    ("ops", "admin", &[Takes::Read, Takes::Orders]),
+    ("ops", "admin", &[Takes::Read, Takes::Orders, Takes::Admin]),
 ];
 
 /// Every call there is; the id is one that nobody has registered.
@@ -36,6 +38,10 @@ fn calls(id: &str) -> Vec<(&'static str, String, Value, Takes)> {
     let registration = json!({"port": 9, "check": "off"});
     let read = |path: String| ("GET", path, Value::Null, Takes::Read);
     let write = |method, path, body| (method, path, body, Takes::Orders);
+    let admin = |method, body| {
+        let path = "/api/v1/routes/cart/split".to_owned();
+        (method, path, body, Takes::Admin)
+    };
     let open = |path: &str| ("GET", path.to_owned(), Value::Null, Takes::Nothing);
     vec![
         open("/"),
@@ -47,6 +53,10 @@ fn calls(id: &str) -> Vec<(&'static str, String, Value, Takes)> {
         read(instance.clone()),
         read("/api/v1/watch".to_owned()),
         read("/metrics".to_owned()),
+        read("/api/v1/routes".to_owned()),
+        read("/api/v1/routes/cart/split".to_owned()),
+        admin("PUT", json!({"split": [{"service": "cart"}]})),
+        admin("DELETE", Value::Null),
         read("/no/such/path".to_owned()),
         write("PATCH", instance.clone(), json!({"weight": 2})),
         write("PUT", format!("{instance}/lease"), Value::Null),
