@@ -3,6 +3,7 @@
 
 mod attempt;
 pub mod clients;
+pub mod connection;
 mod context;
 mod exchange;
 mod failure;
@@ -32,7 +33,6 @@ use log::debug;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
-use pingora::protocols::http::ServerSession;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -46,6 +46,7 @@ use crate::route::table::{Found, Request};
 
 use attempt::Attempt;
 use clients::Clients;
+use connection::Client;
 use context::{Context, Target};
 use exchange::Exchange;
 use failure::Failure;
@@ -101,9 +102,6 @@ impl DataPlane {
         let path = head.uri.path();
         if !headers::names_host(head) {
             return Err(Failure::bad_host());
-        }
-        if !headers::is_plainly_coded(head) {
-            return Err(Failure::unknown_coding());
         }
         if has_dot_segment(path) {
             return Err(Failure::dot_segment());
@@ -163,13 +161,27 @@ impl DataPlane {
 /// Settles how the client is spoken with.
 fn prepare(session: &mut Session) {
     session.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
+    if !session.is_upgrade_req() {
+        // The connection has its own idea of how long a body may take.
+        session.set_read_timeout(None);
+    }
     // Interim answers came with HTTP/1.1 (RFC 9110, section 15.2).
     let ignored = speaks_http_10(session);
     session.set_ignore_info_resp(ignored);
-    // Without this, a next request that comes before the answer to this one fails both.
-    if let ServerSession::H1(session) = session.as_downstream_mut() {
-        session.set_pipelining_enabled(true);
+}
+
+/// Holds the request's body to the limit of its service or route.
+fn limit_body(session: &Session, rules: &Rules) -> Result<(), Failure> {
+    let Some(most) = rules.max_body else {
+        return Ok(());
+    };
+    if headers::content_length(session.req_header()).is_some_and(|length| length > most) {
+        return Err(Failure::body_too_long(most));
     }
+    if let Some(client) = connection::of(session) {
+        client.limit_body(most);
+    }
+    Ok(())
 }
 
 fn speaks_http_10(session: &Session) -> bool {
@@ -189,7 +201,8 @@ impl ProxyHttp for DataPlane {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         prepare(session);
-        match self.aim(session, context) {
+        let aimed = self.aim(session, context);
+        match aimed.and_then(|target| limit_body(session, &target.rules).map(|()| target)) {
             Ok(target) => {
                 context.target = Some(target);
                 mirror::begin(self, session, context);
@@ -346,7 +359,12 @@ impl ProxyHttp for DataPlane {
             // It knows no transfer coding: the end of the connection ends the body.
             response.remove_header(&header::TRANSFER_ENCODING);
         }
-        if session.is_process_shutting_down() {
+        if response.status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(client) = connection::of(session)
+        {
+            client.switch_protocols();
+        }
+        if self.gate.is_closing() {
             // A client that was not told would send its next request into the closing connection.
             session.set_keepalive(None);
         }
@@ -372,7 +390,9 @@ impl ProxyHttp for DataPlane {
         error: &Error,
         context: &mut Context,
     ) -> FailToProxy {
+        let fault = connection::of(session).and_then(Client::failure);
         let failure = match context.failure.take() {
+            _ if fault.is_some() => fault,
             Some(failure) if *error.esource() != ErrorSource::Downstream => Some(failure),
             _ => Failure::of_pingora(error),
         };

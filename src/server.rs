@@ -35,6 +35,7 @@ use crate::cluster::clusters::Clusters;
 use crate::config::{self, Config};
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
+use crate::proxy::connection::Connections;
 use crate::proxy::gate::Gate;
 use crate::proxy::retry::MAX_TRIES;
 use crate::proxy::{DataPlane, Settings};
@@ -86,7 +87,8 @@ pub enum StartError {
 pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
     let sockets = sockets::bind(&config)?;
     let listeners = sockets.addresses();
-    let entrance = Arc::new(Entrance::new(&config.registry, open_files()));
+    let open_files = open_files();
+    let entrance = Arc::new(Entrance::new(&config.registry, open_files));
 
     let (prober, probes) = Prober::new(PROBE_CONCURRENCY);
     let (clusters, registry) = membership(&config, &listeners, prober)?;
@@ -141,11 +143,11 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
         ),
     ));
     server.add_service(data_plane::Bound::new(
-        &conf,
-        data_plane,
+        Connections::new(&conf, data_plane, phase.data_closing.clone()),
         sockets.proxy,
         phase.data_closing,
         phases.serving(),
+        usize::try_from(open_files / 2).unwrap_or(usize::MAX),
     ));
     server.add_service(Once::service("reload", reloader.run()));
     if let Some(puller) = puller {

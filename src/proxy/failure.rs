@@ -1,6 +1,9 @@
 //! callboard's own error answers: a status, a `Proxy-Status` (RFC 9209) for proxies and people who
 //! debug them, and an `application/problem+json` body (RFC 9457) for programs.
 
+mod client;
+mod wire;
+
 use std::fmt::Display;
 use std::time::Duration;
 
@@ -24,6 +27,9 @@ use super::watchdog::Timer;
 /// When to come back to a service without an available instance, or at a limit.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// Methods that are passed on; so is any other but CONNECT.
+const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
+
 /// Why a request gets callboard's own answer.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
@@ -38,6 +44,12 @@ enum Kind {
     UnknownService,
     BadRequest,
     UnknownCoding,
+    NotAllowed,
+    UnknownVersion,
+    TargetTooLong,
+    HeadTooLarge,
+    BodyTooLong,
+    TooSlow,
     NobodyAvailable,
     OverLimit,
     ConnectionRefused,
@@ -61,6 +73,24 @@ impl Kind {
                 "http_request_error",
                 "Unknown transfer coding",
             ),
+            Self::NotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "http_request_error",
+                "Method not allowed",
+            ),
+            Self::UnknownVersion => (
+                S::HTTP_VERSION_NOT_SUPPORTED,
+                "http_request_error",
+                "Unknown version",
+            ),
+            Self::TargetTooLong => (S::URI_TOO_LONG, "http_request_error", "Target too long"),
+            Self::HeadTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "http_request_error",
+                "Head too large",
+            ),
+            Self::BodyTooLong => (S::PAYLOAD_TOO_LARGE, "http_request_error", "Body too long"),
+            Self::TooSlow => (S::REQUEST_TIMEOUT, "http_request_error", "Too slow"),
             Self::NobodyAvailable => (
                 S::SERVICE_UNAVAILABLE,
                 "destination_unavailable",
@@ -310,6 +340,11 @@ impl Failure {
         session: &mut Session,
         request_id: &HeaderValue,
     ) -> Result<()> {
+        let (response, body) = self.response(request_id)?;
+        session.write_error_response(response, body).await
+    }
+
+    fn response(&self, request_id: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
         let (status, error_type, title) = self.kind.facts();
         let body = Bytes::from(self.body(title, status, request_id));
         let mut response = ResponseHeader::build(status, Some(8))?;
@@ -323,7 +358,10 @@ impl Failure {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header("Retry-After", RETRY_AFTER.as_secs())?;
         }
-        session.write_error_response(response, body).await
+        if self.kind == Kind::NotAllowed {
+            response.insert_header("Allow", ALLOWED_METHODS)?;
+        }
+        Ok((response, body))
     }
 
     fn body(&self, title: &str, status: StatusCode, request_id: &HeaderValue) -> Vec<u8> {

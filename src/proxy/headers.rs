@@ -41,11 +41,11 @@ fn is_host_byte(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte)
 }
 
-/// Whether the body comes as it is or in chunks. Pingora takes chunks apart and knows no other
-/// coding; the instance would be handed coded bytes without a word of it.
-pub(super) fn is_plainly_coded(request: &RequestHeader) -> bool {
-    let mut codings = request.headers.get_all(header::TRANSFER_ENCODING).iter();
-    codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+/// How long the body is, as far as the head says. The connection has made sure that all values are
+/// the same.
+pub(super) fn content_length(request: &RequestHeader) -> Option<u64> {
+    let value = request.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    value.split(',').next()?.trim().parse().ok()
 }
 
 /// Brings the target into origin form, which is what an instance expects, and takes `length` bytes

@@ -17,6 +17,13 @@ pub(super) fn of(request: &RequestHeader) -> HeaderValue {
     }
 }
 
+/// The id of something that is not a request, and may name one all the same.
+pub(super) fn of_fragment(id: Option<&[u8]>) -> HeaderValue {
+    id.filter(|id| is_usable(id))
+        .and_then(|id| HeaderValue::from_bytes(id).ok())
+        .unwrap_or_else(fresh)
+}
+
 /// Printable and without blanks, so that an id can be copied out of a log whole.
 fn is_usable(id: &[u8]) -> bool {
     (1..=MAX_LEN).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)

@@ -1,104 +1,201 @@
 //! The data plane as one of Pingora's services, over sockets that are bound already.
 
-use std::net::TcpListener;
-use std::os::fd::IntoRawFd;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use log::error;
-use pingora::apps::{HttpServerApp, ReusedHttpStream};
-use pingora::protocols::http::ServerSession;
-use pingora::server::configuration::ServerConf;
+use futures_util::future::join_all;
+use log::{error, info, warn};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
-use pingora::services::listening;
-use pingora_proxy::{HttpProxy, http_proxy};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::proxy::DataPlane;
-use crate::proxy::watchdog::watched;
+use crate::proxy::connection::Connections;
 
 use super::sockets;
 
-/// The proxy, its sockets, and the signal that closes them. Pingora's own signal comes too late:
-/// it ends the process, and by then the last request must be done.
+/// How long to wait when the system has no room for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The shortest time between two warnings that no connection can be accepted.
+const WARN_EVERY: Duration = Duration::from_secs(60);
+/// How long connections are still taken that had come before the data plane was told to close.
+const LAST_ACCEPTS: Duration = Duration::from_secs(1);
+
+/// The sockets, what serves their connections, and the signal that closes them. Pingora's own signal
+/// comes too late: it ends the process, and by then the last request must be done.
 pub(super) struct Bound {
-    proxy: listening::Service<Watched>,
-    sockets: Vec<(String, TcpListener)>,
+    connections: Arc<Connections>,
+    sockets: Vec<TcpListener>,
     closing: ShutdownWatch,
     serving: Box<dyn Fn() + Send + Sync>,
+    places: Places,
 }
 
 impl Bound {
+    /// At most `most` connections are open at a time; more wait in the system's queue.
     pub(super) fn new(
-        conf: &Arc<ServerConf>,
-        data_plane: DataPlane,
+        connections: Arc<Connections>,
         sockets: Vec<TcpListener>,
         closing: ShutdownWatch,
         serving: impl Fn() + Send + Sync + 'static,
+        most: usize,
     ) -> Self {
-        let watched = Watched(Arc::new(http_proxy(conf, data_plane)));
-        let mut proxy = listening::Service::new("proxy".to_owned(), watched);
-        let sockets: Vec<_> = sockets
-            .into_iter()
-            .map(|socket| (sockets::address(&socket), socket))
-            .collect();
-        for (address, _) in &sockets {
-            proxy.add_tcp(address);
-        }
         Self {
-            proxy,
+            connections,
             sockets,
             closing,
             serving: Box::new(serving),
+            places: Places(Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))),
         }
     }
 }
 
-/// The proxy with a watch on each of its connections.
-struct Watched(Arc<HttpProxy<DataPlane>>);
+/// How many connections there may be. Each costs a file, and another when it has a request.
+#[derive(Clone)]
+struct Places(Arc<Semaphore>);
 
-#[async_trait]
-impl HttpServerApp for Watched {
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        watched(self.0.process_new_http(session, shutdown)).await
+impl Places {
+    fn try_take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).try_acquire_owned().ok()
     }
 
-    async fn http_cleanup(&self) {
-        self.0.http_cleanup().await;
+    /// Takes a place as soon as there is one; `None` never comes, as places are not closed.
+    async fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0).acquire_owned().await.ok()
     }
+}
+
+/// Accepts the connections of one socket.
+struct Acceptor {
+    connections: Arc<Connections>,
+    places: Places,
+    warned: Option<Instant>,
+}
+
+impl Acceptor {
+    /// Accepts until `closing` turns true, and then those that wait already: each of them was told that
+    /// callboard is there. The socket is closed in this process only.
+    async fn run(mut self, socket: TcpListener, closing: ShutdownWatch) {
+        let open = self.connections.gate().open();
+        match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => {
+                self.accept(&listener, closing).await;
+                self.connections.gate().close();
+                match listener.into_std() {
+                    Ok(socket) => self.accept_last(&socket),
+                    Err(error) => error!("the data plane lost its socket: {error}"),
+                }
+            }
+            Err(error) => error!("the data plane cannot use its socket: {error}"),
+        }
+        drop(open);
+    }
+
+    async fn accept(&mut self, listener: &tokio::net::TcpListener, mut closing: ShutdownWatch) {
+        let mut closing = pin!(closing.wait_for(|&closing| closing));
+        loop {
+            if self.places.0.available_permits() == 0 {
+                self.warn(
+                    "as many connections are open as half of the files that the system lets \
+                           callboard open (see ulimit -n); more have to wait",
+                );
+            }
+            let next = async { (self.places.take().await, listener.accept().await) };
+            let (place, accepted) = tokio::select! {
+                next = next => next,
+                _ = &mut closing => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => self.serve(place, stream, peer),
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(error) => {
+                    self.warn(&format!(
+                        "the data plane cannot accept a connection: {error}"
+                    ));
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Accepts what the system's queue holds. Tokio may not know of the last of it yet, so this asks the
+    /// system itself.
+    fn accept_last(&mut self, socket: &TcpListener) {
+        let started = Instant::now();
+        let mut count = 0;
+        while started.elapsed() < LAST_ACCEPTS {
+            let Some(place) = self.places.try_take() else {
+                break;
+            };
+            match socket.accept() {
+                Ok((stream, peer)) => {
+                    let stream = stream
+                        .set_nonblocking(true)
+                        .and_then(|()| TcpStream::from_std(stream));
+                    if let Ok(stream) = stream {
+                        count += 1;
+                        self.serve(Some(place), stream, peer);
+                    }
+                }
+                Err(error) if concerns_one_connection(&error) => {}
+                Err(_) => break,
+            }
+        }
+        if count > 0 {
+            info!("accepted {count} connections that had come before the data plane closed");
+        }
+    }
+
+    fn serve(&self, place: Option<OwnedSemaphorePermit>, stream: TcpStream, peer: SocketAddr) {
+        let connections = Arc::clone(&self.connections);
+        tokio::spawn(async move {
+            connections.serve(stream, peer).await;
+            drop(place);
+        });
+    }
+
+    fn warn(&mut self, what: &str) {
+        if self.warned.is_none_or(|last| last.elapsed() >= WARN_EVERY) {
+            self.warned = Some(Instant::now());
+            warn!("{what}");
+        }
+    }
+}
+
+/// Whether the next connection may well be accepted (accept(2) passes on what befell this one).
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
 }
 
 #[async_trait]
 impl Service for Bound {
-    async fn start_service(
-        &mut self,
-        fds: Option<ListenFds>,
-        _process_ends: ShutdownWatch,
-        listeners_per_fd: usize,
-    ) {
-        // Pingora takes a socket it finds in this table instead of binding one.
-        let Some(fds) = fds else {
-            return error!("the data plane was given no table of sockets and cannot start");
-        };
-        for (address, socket) in self.sockets.drain(..) {
-            sockets::announce("proxy", "http", &address);
-            fds.lock().add(address, socket.into_raw_fd());
-        }
+    async fn start_service(&mut self, _: Option<ListenFds>, _: ShutdownWatch, _: usize) {
+        let acceptors: Vec<_> = self
+            .sockets
+            .drain(..)
+            .map(|socket| {
+                sockets::announce("proxy", "http", &sockets::address(&socket));
+                let acceptor = Acceptor {
+                    connections: Arc::clone(&self.connections),
+                    places: self.places.clone(),
+                    warned: None,
+                };
+                tokio::spawn(acceptor.run(socket, self.closing.clone()))
+            })
+            .collect();
         (self.serving)();
-        self.proxy
-            .start_service(Some(fds), self.closing.clone(), listeners_per_fd)
-            .await;
+        join_all(acceptors).await;
     }
 
     fn name(&self) -> &str {
-        self.proxy.name()
-    }
-
-    fn threads(&self) -> Option<usize> {
-        self.proxy.threads()
+        "proxy"
     }
 }

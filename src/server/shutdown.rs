@@ -1,5 +1,6 @@
 //! Leaving: readiness fails first, then the data plane stops accepting, then requests in flight
-//! finish, then the control plane closes, and the process ends as soon as nothing is left to do.
+//! finish and kept connections end, each with an answer that says so or after a short while without a
+//! request; then the control plane closes, and the process ends as soon as nothing is left to do.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,8 +105,10 @@ impl Signals {
         self.phases.readiness.send_replace(Readiness::Leaving);
         self.phases.data_closing.send_replace(true);
         if !self.emptied().await {
-            let left = self.gate.inside();
-            warn!("{left} requests did not finish in time and are cut off");
+            let (left, open) = (self.gate.inside(), self.gate.connections());
+            warn!(
+                "{left} requests did not finish in time and are cut off; {open} connections were open"
+            );
         }
         self.phases.control_closing.send_replace(true);
         // Every receiver belongs to the control plane and its streams, and goes with them.

@@ -1,0 +1,56 @@
+//! A timer that is set over and over and seldom rings.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::time::{Sleep, sleep_until};
+
+/// One timer, kept from one deadline to the next: most deadlines are met, and an alarm that wakes its
+/// task too early now and then costs less than setting it anew each time.
+#[derive(Debug, Default)]
+pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    /// Ready at `deadline`; until then, the task is woken when it comes.
+    pub(super) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+        let deadline = tokio::time::Instant::from_std(deadline);
+        let alarm = self
+            .0
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() > deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        while alarm.as_mut().poll(context).is_ready() {
+            if alarm.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            alarm.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_rings_at_the_last_deadline_whatever_came_before() {
+        let mut alarm = Alarm::default();
+        let start = Instant::now();
+        let millis = |count| start + Duration::from_millis(count);
+        for deadline in [millis(3_600_000), millis(5), millis(20)] {
+            poll_fn(|context| {
+                let _ = alarm.poll(deadline, context);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        poll_fn(|context| alarm.poll(millis(20), context)).await;
+        assert!(Instant::now() >= millis(20));
+    }
+}

@@ -1,0 +1,181 @@
+//! One connection of HTTP/1: a request, its answer, the next request.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use log::debug;
+use pingora::apps::HttpServerApp;
+use pingora::protocols::Stream;
+use pingora::protocols::http::ServerSession;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use crate::proxy::clients::Clients;
+use crate::proxy::failure::Failure;
+use crate::proxy::request_id;
+
+use super::Connections;
+use super::client::{Client, Parting};
+use super::closing::close;
+use super::head::{Head, Refused, Scan};
+
+/// Once callboard leaves, how long a kept connection stays open for a request that was sent before its
+/// client could know.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long a client may take to accept an answer to something that was no request.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Serves the connection until it ends.
+pub(super) async fn serve(connections: &Arc<Connections>, stream: Stream) {
+    let parting = Parting::default();
+    let client = Box::new(Client::new(stream, parting.clone()));
+    converse(connections, client).await;
+    if let Some(parted) = parting.take() {
+        close(parted).await;
+    }
+}
+
+/// Takes requests as long as there are any. Whichever way it returns, `client` is dropped.
+async fn converse(connections: &Arc<Connections>, mut client: Box<Client>) {
+    let mut wait = Wait::new(connections);
+    loop {
+        let limits = connections.settings.load().clients.clone();
+        let head = match wait.for_head(&mut client, &limits).await {
+            Next::Head(head) => head,
+            Next::Refused(refused) => return answer(client, &refused).await,
+            Next::Over => return,
+        };
+        let bytes = client.begin(&head, limits.min_body_rate);
+        let mut session = ServerSession::new_http1(client);
+        session.set_pipelined_prefix(bytes);
+        let served = (connections.proxy).process_new_http(session, &connections.closing);
+        let Some(kept) = served.await else {
+            return;
+        };
+        match kept.consume().0.into_any().downcast::<Client>() {
+            Ok(same) if same.is_between_requests() => client = same,
+            _ => return,
+        }
+        wait.is_first = false;
+    }
+}
+
+/// What comes next on a connection.
+enum Next {
+    Head(Head),
+    Refused(Box<Refused>),
+    /// Nothing.
+    Over,
+}
+
+/// Waits for requests.
+struct Wait {
+    closing: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Since when callboard leaves.
+    leaving: Option<Instant>,
+    is_first: bool,
+}
+
+/// What ends a wait.
+enum Event {
+    Read(io::Result<()>),
+    Due,
+}
+
+impl Wait {
+    fn new(connections: &Connections) -> Self {
+        let mut closing = connections.closing.clone();
+        Self {
+            closing: Box::pin(async move {
+                // A process whose phases are gone is leaving too.
+                let _ = closing.wait_for(|&closing| closing).await;
+            }),
+            leaving: None,
+            is_first: true,
+        }
+    }
+
+    async fn for_head(&mut self, client: &mut Client, limits: &Clients) -> Next {
+        let since = Instant::now();
+        let silence = if self.is_first {
+            limits.head_timeout
+        } else {
+            limits.idle
+        };
+        let mut began = None;
+        let mut scan = Scan::default();
+        loop {
+            if !client.buffer.is_empty() {
+                began.get_or_insert_with(Instant::now);
+                match scan.advance(&mut client.buffer, limits) {
+                    Ok(None) => {}
+                    Ok(Some(head)) => return Next::Head(head),
+                    Err(refused) => return Next::Refused(refused),
+                }
+            }
+            if client.has_ended {
+                return Next::Over;
+            }
+            let deadline = began.map_or(since + silence, |began| began + limits.head_timeout);
+            match self.event(client, began.is_none(), deadline).await {
+                Event::Read(Ok(())) => {}
+                Event::Read(Err(error)) => {
+                    debug!("a client's connection broke: {error}");
+                    client.has_ended = true;
+                    return Next::Over;
+                }
+                Event::Due if client.buffer.is_empty() => return Next::Over,
+                Event::Due => {
+                    let failure = Failure::slow_head(limits.head_timeout);
+                    return Next::Refused(Box::new(Refused {
+                        failure,
+                        is_head: client.buffer.starts_with(b"HEAD "),
+                        request_id: None,
+                    }));
+                }
+            }
+        }
+    }
+
+    /// The next thing that happens until `deadline`, which comes sooner for an idle connection of a
+    /// callboard that leaves.
+    async fn event(&mut self, client: &mut Client, is_idle: bool, deadline: Instant) -> Event {
+        poll_fn(|context| {
+            if let Poll::Ready(read) = client.poll_fill(context) {
+                return Poll::Ready(Event::Read(read));
+            }
+            if self.leaving.is_none() && self.closing.as_mut().poll(context).is_ready() {
+                self.leaving = Some(Instant::now());
+            }
+            let deadline = match self.leaving {
+                Some(leaving) if is_idle => deadline.min(leaving + LINGER),
+                _ => deadline,
+            };
+            client.alarm.poll(deadline, context).map(|()| Event::Due)
+        })
+        .await
+    }
+}
+
+/// Answers what cannot be served.
+async fn answer(mut client: Box<Client>, refused: &Refused) {
+    debug!(
+        "a client's request is refused: {}",
+        refused.failure.detail()
+    );
+    let id = request_id::of_fragment(refused.request_id.as_deref());
+    let Ok(wire) = refused.failure.to_wire(&id, refused.is_head) else {
+        return;
+    };
+    let sent = timeout(ANSWER, async {
+        client.write_all(&wire).await?;
+        client.flush().await
+    });
+    if !matches!(sent.await, Ok(Ok(()))) {
+        debug!("a client did not wait to be told that its request is refused");
+    }
+}
