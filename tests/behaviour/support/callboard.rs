@@ -12,6 +12,7 @@ use super::{Instance, eventually};
 /// What the configuration of a test's callboard says, beyond the listeners.
 #[derive(Default)]
 pub(crate) struct Setup {
+    proxy: String,
     registry: String,
     rest: String,
     log: Option<&'static str>,
@@ -21,6 +22,12 @@ impl Setup {
     /// Adds a line such as `admission: trust` below `registry:`.
     pub(crate) fn registry(mut self, line: &str) -> Self {
         self.registry += &format!("  {line}\n");
+        self
+    }
+
+    /// Adds a line such as `shutdown_grace: 1s` below `proxy:`.
+    pub(crate) fn proxy(mut self, line: &str) -> Self {
+        self.proxy += &format!("  {line}\n");
         self
     }
 
@@ -39,8 +46,8 @@ impl Setup {
 
     fn yaml(&self) -> String {
         format!(
-            "proxy:\n  listen: [\"127.0.0.1:0\"]\nregistry:\n  listen: \"127.0.0.1:0\"\n{}{}",
-            self.registry, self.rest
+            "proxy:\n  listen: [\"127.0.0.1:0\"]\n{}registry:\n  listen: \"127.0.0.1:0\"\n{}{}",
+            self.proxy, self.registry, self.rest
         )
     }
 

@@ -4,6 +4,7 @@ mod callboard;
 mod instance;
 pub(crate) mod scripted;
 pub(crate) mod tokens;
+pub(crate) mod wire;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
