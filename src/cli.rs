@@ -7,6 +7,7 @@ mod escape;
 mod journal;
 mod remote;
 mod table;
+mod upgrade;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -56,6 +57,12 @@ enum Command {
     ///
     /// RUST_LOG chooses what is logged to standard error, for example RUST_LOG=callboard=debug.
     Run(Configuration),
+    /// Take the place of the callboard that runs by the same configuration, and run as it did
+    ///
+    /// To be called with the new version, in the same folder. Listening sockets and registrations
+    /// pass over while clients go on calling; the old process finishes its requests and exits. If
+    /// the new one fails on the way, the old one goes on.
+    Upgrade(upgrade::Arguments),
     /// Validate the configuration: exit 0, or exit 2 and FILE:LINE:COL with what is wrong
     Check(Configuration),
     /// Tell what changed in a running registry: when, by whom and why; the newest at the bottom
@@ -65,6 +72,7 @@ enum Command {
 const EXAMPLES: &str = "\
 Examples:
   callboard                                  run, with conf/proxy.yaml if it exists
+  callboard upgrade                          a new version takes over, no request is lost
   callboard check --config new.yaml          is this file valid?
   curl -X PUT http://127.0.0.1:8500/api/v1/services/orders/instances/orders-1 \\
        -H 'content-type: application/json' -d '{\"address\": \"10.0.0.5\", \"port\": 9000}'
@@ -77,7 +85,9 @@ pub fn main() -> ExitCode {
     let source = |at: Configuration| source(at.config, Path::new(DEFAULT_FILE));
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let code = match command.unwrap_or_else(|error| error.exit()) {
-        Command::Run(configuration) => run(source(configuration)),
+        Command::Run(configuration) => run(source(configuration), server::run),
+        Command::Upgrade(asked) if asked.detach => upgrade::detached(&mut out, &mut err),
+        Command::Upgrade(asked) => run(source(asked.configuration), server::take_over),
         Command::Check(configuration) => {
             check(source(configuration).as_deref(), &mut out, &mut err)
         }
@@ -97,7 +107,11 @@ impl Arguments {
             .command
             .unwrap_or(Command::Run(Configuration::default()));
         match &mut command {
-            Command::Run(own) | Command::Check(own) => own.config = own.config.take().or(named),
+            Command::Run(own)
+            | Command::Check(own)
+            | Command::Upgrade(upgrade::Arguments {
+                configuration: own, ..
+            }) => own.config = own.config.take().or(named),
             Command::Journal(_) if named.is_some() => {
                 let problem = "--config is no option of this command (expected --registry URL)\n";
                 return Err(Self::command().error(ErrorKind::ArgumentConflict, problem));
@@ -129,7 +143,11 @@ fn load(source: Option<&Path>) -> Result<Loaded, Vec<Diagnostic>> {
     )
 }
 
-fn run(source: Option<PathBuf>) -> u8 {
+/// Loads the configuration and serves by it, `start` says how.
+fn run(
+    source: Option<PathBuf>,
+    start: fn(Config, Option<PathBuf>) -> Result<(), server::StartError>,
+) -> u8 {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(DEFAULT_LOG)).init();
     let loaded = match load(source.as_deref()) {
         Ok(loaded) => loaded,
@@ -141,7 +159,7 @@ fn run(source: Option<PathBuf>) -> u8 {
     for warning in loaded.warnings {
         log::warn!("{warning}");
     }
-    match server::run(loaded.config, source) {
+    match start(loaded.config, source) {
         Ok(()) => 0,
         Err(error) => {
             print(&mut io::stderr().lock(), [format!("callboard: {error}")]);
@@ -226,6 +244,16 @@ mod tests {
         }
         let checked = parse("callboard --config f check");
         assert!(matches!(checked, Ok(Command::Check(at)) if at.config.as_deref() == file));
+        for line in [
+            "callboard --config f upgrade --detach",
+            "callboard upgrade --detach --config f",
+        ] {
+            let Ok(Command::Upgrade(asked)) = parse(line) else {
+                panic!("{line} does not upgrade");
+            };
+            assert_eq!(asked.configuration.config.as_deref(), file, "{line}");
+            assert!(asked.detach);
+        }
         let asked = parse("callboard --config f journal").unwrap_err();
         assert!(asked.to_string().contains("expected --registry URL"));
     }

@@ -32,7 +32,7 @@ mod tls;
 mod variants;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -77,6 +77,8 @@ pub struct Proxy {
     pub shutdown_grace: Duration,
     /// What clients may send.
     pub clients: Clients,
+    /// The socket at which another process asks to take over; `None` is nowhere.
+    pub upgrade_socket: Option<PathBuf>,
 }
 
 /// The control plane's settings. All but `listen`, and whether there is `tls`, can change without a
@@ -110,6 +112,19 @@ pub enum Store {
     Sqlite(sqlite::Settings),
 }
 
+impl Store {
+    /// Where it is, so that two processes can tell whether theirs is the same.
+    pub fn whereabouts(&self) -> String {
+        match self {
+            Self::Memory => "memory".to_owned(),
+            Self::Sqlite(sqlite::Settings { path, .. }) => {
+                let known = path.canonicalize().or_else(|_| std::path::absolute(path));
+                known.unwrap_or_else(|_| path.clone()).display().to_string()
+            }
+        }
+    }
+}
+
 /// A configuration that was read: what it says, and what the operator should know of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
@@ -127,6 +142,7 @@ impl Default for Proxy {
             trusted_proxies: TrustedProxies::default(),
             shutdown_grace: Duration::from_secs(30),
             clients: Clients::default(),
+            upgrade_socket: Some(PathBuf::from("data/callboard.sock")),
         }
     }
 }
@@ -180,8 +196,9 @@ impl Config {
     }
 
     fn from_raw(raw: raw::File, report: &mut report::Report) -> Self {
-        let proxy = planes::proxy(&raw.proxy.0, report);
+        let mut proxy = planes::proxy(&raw.proxy.0, report);
         let registry = planes::control_plane(&raw.registry.0, &proxy, report);
+        proxy.upgrade_socket = planes::upgrade_socket(&raw.proxy.0, &registry.store);
         let admission = (raw.registry.0.admission).map_or(Admission::default(), |raw| raw.0);
         let zone = raw.proxy.0.zone.as_ref().map(|raw| raw.0.clone());
         let policies = policy::policies(&raw.defaults.0, &raw.services.0, admission, zone, report);
@@ -214,6 +231,10 @@ impl Config {
             (
                 "proxy.shutdown_grace",
                 self.proxy.shutdown_grace != new.proxy.shutdown_grace,
+            ),
+            (
+                "proxy.upgrade_socket",
+                self.proxy.upgrade_socket != new.proxy.upgrade_socket,
             ),
             (
                 "registry.listen",

@@ -46,7 +46,7 @@
 //! admin       what operators and orchestrators ask of callboard itself
 //! client      asking another callboard's registry
 //! config      the YAML file; a `Config` is valid by construction
-//! server      the only wiring
+//! server      the only wiring, and one process taking another's place
 //! cli         the command line
 //! ```
 //!

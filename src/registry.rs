@@ -25,6 +25,7 @@ pub mod snapshot;
 pub mod state;
 pub mod store;
 pub mod suspects;
+pub mod suspension;
 pub mod watch;
 mod writer;
 
@@ -44,6 +45,7 @@ use pulse::Pulse;
 use snapshot::{Fitness, Revision, Snapshot};
 use store::{Store, StoreError};
 use suspects::Testimony;
+use suspension::{Reopen, Suspended};
 use watch::Published;
 use writer::{Request, Submission, Writer};
 
@@ -210,6 +212,18 @@ impl Registry {
     /// Never waits.
     pub fn testify(&self, service: &ServiceName, id: &InstanceId, testimony: Testimony) {
         self.tell(Request::Testimony(service.clone(), id.clone(), testimony));
+    }
+
+    /// Lets go of the store once everything asked for before is stored and answered. From then on
+    /// nothing changes, and commands wait, until [`Suspended`] says who goes on with the store.
+    /// `reopen` opens it again for this registry.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] when the registry is suspended already, or was for good.
+    pub async fn suspend(&self, reopen: Reopen) -> Result<Suspended, Refusal> {
+        let (suspension, suspended) = suspension::pair(reopen);
+        self.tell(Request::Suspend(suspension));
+        suspended.begun().await.ok_or_else(writer_is_gone)
     }
 
     fn tell(&self, request: Request) {

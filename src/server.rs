@@ -1,13 +1,15 @@
 //! The only wiring: builds every part, ties it to the others, runs and ends the process.
 //!
-//! Order of life: sockets are bound first, so that a taken port is a clear error before anything
-//! else happens; the registry comes back from its store; then Pingora's server runs the data plane,
-//! the control plane, the prober and the reloader, each on its own runtime, until
-//! [`shutdown`] lets it end.
+//! Order of life: sockets are bound first, or taken over from the process before (see [`handover`]),
+//! so that a taken port is a clear error before anything else happens; the registry comes back from
+//! its store; then Pingora's server runs the data plane, the control plane, the prober, the reloader
+//! and the handover to the next process, each on its own runtime, until [`shutdown`] lets it end.
 
 mod control_plane;
 mod data_plane;
+mod door;
 mod entrance;
+mod handover;
 mod own;
 mod patience;
 mod reload;
@@ -43,13 +45,19 @@ use crate::pull::Puller;
 use crate::registry::snapshot::Fitness;
 use crate::registry::store::memory::MemoryStore;
 use crate::registry::store::sqlite::SqliteStore;
-use crate::registry::store::{Store, StoreError};
+use crate::registry::store::{Recovered, Store, StoreError};
 use crate::registry::suspects::Testimony;
 use crate::registry::{Registry, Rules};
 use crate::route::splits::Splits;
 
+use control_plane::ControlPlane;
+use door::Door;
 use entrance::Entrance;
+use handover::{Failure, Giver, Handover, Place, Successor};
 use reload::Reloader;
+use sockets::Sockets;
+
+pub use handover::TakeOverError;
 
 /// How many probes run at once.
 const PROBE_CONCURRENCY: usize = 256;
@@ -75,6 +83,9 @@ pub enum StartError {
     /// No registry can be followed.
     #[error("cannot follow a registry (registry.pull): {0}")]
     Pull(#[from] crate::pull::PullError),
+    /// Nobody's place could be taken.
+    #[error("cannot take over: {0}")]
+    TakeOver(#[from] TakeOverError),
 }
 
 /// Runs callboard until it is told to leave.
@@ -86,17 +97,69 @@ pub enum StartError {
 /// When it could not start.
 pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
     let sockets = sockets::bind(&config)?;
+    serve(config, source, sockets, None)
+}
+
+/// Takes the place of the callboard that runs by the same configuration, then does as [`run`].
+///
+/// # Errors
+/// When it could not take that place. Whoever has it goes on undisturbed.
+pub fn take_over(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
+    let (sockets, successor) = handover::take_sockets(&config)?;
+    serve(config, source, sockets, Some(successor))
+}
+
+fn serve(
+    config: Config,
+    source: Option<PathBuf>,
+    sockets: Sockets,
+    mut successor: Option<Successor>,
+) -> Result<(), StartError> {
     let listeners = sockets.addresses();
+    let holdings = sockets.holdings(&config);
     let open_files = open_files();
     let entrance = Arc::new(Entrance::new(&config.registry, open_files));
 
     let (prober, probes) = Prober::new(PROBE_CONCURRENCY);
-    let (clusters, registry) = membership(&config, &listeners, prober)?;
+    let carried = match &mut successor {
+        Some(successor) => successor.ready()?,
+        None => None,
+    };
+    let (clusters, registry) = membership(&config, &listeners, prober, carried)?;
     let clusters_in_time = clusters.clone().keep_time();
     let settings = Arc::new(ArcSwap::from_pointee(request_settings(&config)));
     let splits = Arc::new(splits(&config));
     let gate = Arc::new(Gate::default());
-    let (phases, phase) = shutdown::phases();
+    let (phases, phase) = shutdown::phases(match successor {
+        Some(_) => Door::Shut,
+        None => Door::Open,
+    });
+    let (quiet, is_quiet) = tokio::sync::watch::channel(false);
+    let failure = Failure::default();
+    let path = config.proxy.upgrade_socket.clone();
+    let handover = Handover {
+        // The process before has the path until it has no say any more.
+        place: path
+            .as_deref()
+            .filter(|_| successor.is_none())
+            .and_then(|path| handover::placed(path, Place::at(path))),
+        successor,
+        giver: Giver {
+            phases: phases.clone(),
+            quiet: is_quiet,
+            registry: registry.clone(),
+            store: config.registry.store.clone(),
+            holdings: Arc::new(Mutex::new(holdings.map_or_else(
+                |error| {
+                    warn!("nobody can take over from this process: its sockets: {error}");
+                    None
+                },
+                Some,
+            ))),
+        },
+        path,
+        failure: Arc::clone(&failure),
+    };
     let puller = (config.registry.pull.clone())
         .map(|settings| Puller::new(settings, registry.clone()))
         .transpose()?;
@@ -135,12 +198,14 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
     server.add_service(Once::service("tempo", clusters_in_time));
     server.add_service(Once::service(
         "registry",
-        control_plane::serve(
-            sockets.registry,
-            api.control_plane(operators, Arc::clone(&entrance.guard)),
+        control_plane::serve(ControlPlane {
+            socket: sockets.registry,
+            router: api.control_plane(operators, Arc::clone(&entrance.guard)),
             entrance,
-            phase.control_closing,
-        ),
+            door: phase.door,
+            quiet,
+            closing: phase.control_closing,
+        }),
     ));
     server.add_service(data_plane::Bound::new(
         Connections::new(&conf, data_plane, phase.data_closing.clone()),
@@ -150,6 +215,7 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
         usize::try_from(open_files / 2).unwrap_or(usize::MAX),
     ));
     server.add_service(Once::service("reload", reloader.run()));
+    server.add_service(Once::service("handover", handover.run()));
     if let Some(puller) = puller {
         server.add_service(Once::service("pull", puller.run()));
     }
@@ -160,7 +226,10 @@ pub fn run(config: Config, source: Option<PathBuf>) -> Result<(), StartError> {
             grace: config.proxy.shutdown_grace,
         }),
     });
-    Ok(())
+    match failure.get() {
+        Some(why) => Err(TakeOverError::Withdrawn(why.clone()).into()),
+        None => Ok(()),
+    }
 }
 
 /// How many files the process may have open, raised as far as the system allows.
@@ -190,12 +259,13 @@ fn membership(
     config: &Config,
     listeners: &[SocketAddr],
     prober: Prober,
+    carried: Option<Recovered>,
 ) -> Result<(Clusters, Registry), StartError> {
     // Each tells the other of changes, so one of them must be told of the other afterwards.
     let told = Told::default();
     let clusters = Clusters::new(config.policies.clone(), prober, told.clone());
     let registry = Registry::start(
-        store(&config.registry.store)?,
+        store(&config.registry.store, carried)?,
         rules(config, listeners),
         Arc::new(clusters.clone()),
     )?;
@@ -203,9 +273,13 @@ fn membership(
     Ok((clusters, registry))
 }
 
-fn store(store: &config::Store) -> Result<Box<dyn Store>, StoreError> {
+/// The store that is configured, with what a process before `carried` over if that is not in it.
+fn store(store: &config::Store, carried: Option<Recovered>) -> Result<Box<dyn Store>, StoreError> {
     Ok(match store {
-        config::Store::Memory => Box::new(MemoryStore::since(SystemTime::now())),
+        config::Store::Memory => {
+            let carried = carried.unwrap_or_default();
+            Box::new(MemoryStore::inheriting(carried, SystemTime::now()))
+        }
         config::Store::Sqlite(settings) => Box::new(SqliteStore::open(settings.clone())?),
     })
 }

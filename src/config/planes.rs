@@ -1,6 +1,7 @@
 //! The two planes: where they listen, and whom the registry lets in.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::pulling;
 use super::raw;
@@ -33,6 +34,17 @@ pub(super) fn proxy(raw: &raw::Proxy, report: &mut Report) -> Proxy {
         trusted_proxies: TrustedProxies((raw.trusted_proxies.0.iter()).map(|raw| raw.0).collect()),
         shutdown_grace: (raw.shutdown_grace.as_ref()).map_or(default.shutdown_grace, |raw| raw.0),
         clients: clients(&raw.clients.0, default.clients),
+        upgrade_socket: default.upgrade_socket,
+    }
+}
+
+/// The socket at which another process asks to take over: beside what it takes over, unless said
+/// otherwise. What is kept in memory only is beside nothing.
+pub(super) fn upgrade_socket(raw: &raw::Proxy, store: &Store) -> Option<PathBuf> {
+    match (&raw.upgrade_socket, store) {
+        (Some(named), _) => named.0.clone(),
+        (None, Store::Sqlite(settings)) => Some(settings.path.with_extension("sock")),
+        (None, Store::Memory) => None,
     }
 }
 

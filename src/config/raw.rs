@@ -11,7 +11,7 @@ use super::scalar::{
     CallRate, CheckPath, Count, FilePath, Grace, Hashed, HeadSize, HeaderCount, HedgeAfter,
     History, HostPattern, HostSuffix, InFlight, MaxBody, Method, Name, Network, OnPanic, Percent,
     PercentOrOff, Period, PeriodOrOff, Protocol, RegistryUrl, RetryCause, ReuseOf, RouteName,
-    RoutePath, Statuses, Switch, SyncLevel, Threads, Times, Weight, ZoneName,
+    RoutePath, SocketPath, Statuses, Switch, SyncLevel, Threads, Times, Weight, ZoneName,
 };
 use super::shape::{Entries, Section, Several, Unavailable, given};
 use super::variants::{
@@ -49,6 +49,7 @@ mappings! {
         trusted_proxies: Several<Network>,
         shutdown_grace: Option<Grace>,
         zone: Option<ZoneName>,
+        upgrade_socket: Option<SocketPath>,
         clients: Section<Clients>,
     }
 

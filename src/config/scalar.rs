@@ -116,6 +116,8 @@ scalars! {
     ByteSize(u64), "a size from 1MiB to 1TiB, such as 64MiB or 1GiB", byte_size;
     /// A file to make.
     FilePath(PathBuf), "the path of a file", file_path;
+    /// A socket to make; `None` is none.
+    SocketPath(Option<PathBuf>), "off or the path of a file", |text| unless_off(text, file_path);
     /// When a change is on the disk.
     SyncLevel(Sync), "full or normal", |text| choice(text, &[
         ("full", Sync::Full),

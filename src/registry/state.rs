@@ -92,6 +92,31 @@ impl State {
         state
     }
 
+    /// The membership that a store brought back after others may have changed it: as after a restart,
+    /// and later than anything given out from this one. Whoever is gone counts as changed.
+    pub fn restored_over(&self, recovered: Recovered, now: Instant) -> Self {
+        let mut state = Self::restore(recovered, now, self.snapshot.revision.next());
+        let known = self.snapshot.services.keys();
+        state.changed.extend(known.cloned());
+        state
+    }
+
+    /// Whether `recovered` is this membership: the same members, each as it is here.
+    pub fn is(&self, recovered: &Recovered) -> bool {
+        let same = |remembered: &Remembered| {
+            let instance = &remembered.instance;
+            self.snapshot
+                .member(instance.service.as_str(), instance.id.as_str())
+                .is_some_and(|member| member.modified == remembered.modified)
+        };
+        recovered.members.len() == self.instances && recovered.members.iter().all(same)
+    }
+
+    /// Gives out revisions later than `last` only.
+    pub fn skip(&mut self, last: Revision) {
+        self.snapshot.revision = self.snapshot.revision.max(last);
+    }
+
     /// The membership as it is now.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot

@@ -1,5 +1,6 @@
 //! The seam between the registry and what remembers for it.
 
+pub mod carried;
 pub mod memory;
 pub mod sqlite;
 
@@ -46,6 +47,12 @@ pub trait Store: Send + 'static {
 
     /// The history, for readers on other threads.
     fn journal(&self) -> Arc<dyn Journal>;
+
+    /// What another process that goes on with `membership` has to be told, because this store keeps
+    /// it where no other can read it; `None` if the other opens the store itself.
+    fn carried(&self, _membership: &Snapshot) -> Option<Recovered> {
+        None
+    }
 }
 
 /// What a store brings back.

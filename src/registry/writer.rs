@@ -17,6 +17,7 @@
 //! thread, which must not wait for a disk, and whatever was acknowledged is already stored.
 
 mod leases;
+mod standing_aside;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,6 +42,7 @@ use super::snapshot::{Fitness, Revision};
 use super::state::{Context, State};
 use super::store::{Store, StoreError};
 use super::suspects::{Key, Suspects, Testimony};
+use super::suspension::Suspension;
 use super::watch::Published;
 
 /// A batch takes no more than this many requests from the channel, so that under any load the
@@ -58,6 +60,7 @@ pub(super) enum Request {
     /// A lease that was in doubt was renewed.
     Settled(ServiceName, InstanceId),
     Testimony(ServiceName, InstanceId, Testimony),
+    Suspend(Suspension),
 }
 
 /// Commands of one caller and where to answer them.
@@ -146,12 +149,18 @@ impl Writer {
         self.published.clone()
     }
 
-    /// Works until every sender of `requests` is gone.
+    /// Works until every sender of `requests` is gone, or somebody else goes on with the store and
+    /// they are.
     pub(super) fn run(mut self, requests: &Receiver<Request>, pulse: &Pulse) {
         while let Ok(first) = self.next_request(requests) {
             if let Some(first) = first {
                 let waiting = requests.try_iter().take(MAX_BATCH - 1);
-                self.carry_out(std::iter::once(first).chain(waiting), Instant::now);
+                let batch = std::iter::once(first).chain(waiting);
+                if let Some(suspension) = self.carry_out(batch, Instant::now)
+                    && !self.stand_aside(suspension, requests)
+                {
+                    return;
+                }
             }
             let now = Instant::now();
             self.forgive(pulse.stood_still(now));
@@ -179,12 +188,17 @@ impl Writer {
         }
     }
 
-    /// Stores, publishes and answers one batch.
-    fn carry_out(&mut self, batch: impl Iterator<Item = Request>, clock: impl Fn() -> Instant) {
+    /// Stores, publishes and answers one batch; gives the suspension it asks for.
+    fn carry_out(
+        &mut self,
+        batch: impl Iterator<Item = Request>,
+        clock: impl Fn() -> Instant,
+    ) -> Option<Suspension> {
         let now = clock();
         let mut submissions = Vec::new();
         let mut touched = BTreeMap::new();
         let mut settled = Vec::new();
+        let mut suspension = None;
         for request in batch {
             match request {
                 Request::Commands(submission) => submissions.push(submission),
@@ -194,6 +208,10 @@ impl Writer {
                 Request::Settled(service, id) => settled.push((service, id)),
                 Request::Testimony(service, id, testimony) => {
                     self.suspects.testify(&(service, id), testimony, now);
+                }
+                // A second one is dropped, and so refused.
+                Request::Suspend(asked) => {
+                    suspension.get_or_insert(asked);
                 }
             }
         }
@@ -206,6 +224,7 @@ impl Writer {
             let _ = submission.answer.send(results);
         }
         self.note(touched);
+        suspension
     }
 
     /// After the answers: nobody waits for it.

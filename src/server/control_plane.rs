@@ -1,6 +1,7 @@
 //! The control plane's listener: the APIs' router over hyper, with the time limits that keep slow
 //! and idle clients from piling up. A handshake has one of its own, so that a client which speaks no
 //! TLS, or says nothing, holds its place for seconds only.
+//! It can be shut for a while and opened again; meanwhile connections wait.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -10,9 +11,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use log::{debug, error, warn};
 use rustls::ServerConfig;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::door::{Door, Visitor, Visitors};
 use super::entrance::Entrance;
 use super::patience::{self, Patient};
 use super::sockets;
@@ -38,30 +40,80 @@ const CLOSING_GRACE: Duration = Duration::from_secs(2);
 /// How long to wait when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves the control plane's `router` on `socket` until `closing` turns true.
-pub(super) async fn serve(
-    socket: TcpListener,
-    router: Router,
-    entrance: Arc<Entrance>,
-    mut closing: watch::Receiver<bool>,
-) {
+/// Where the control plane listens, who may come in, and who wants to know.
+pub(super) struct ControlPlane {
+    pub(super) socket: TcpListener,
+    pub(super) router: Router,
+    pub(super) entrance: Arc<Entrance>,
+    pub(super) door: watch::Receiver<Door>,
+    /// Told whether nobody is inside because the door is shut. Those who took longer than their grace
+    /// do not count.
+    pub(super) quiet: watch::Sender<bool>,
+    /// Dropped when the last caller is out: a leaving process waits for that.
+    pub(super) closing: watch::Receiver<bool>,
+}
+
+/// Serves the control plane while its door is open, until that is gone.
+pub(super) async fn serve(control_plane: ControlPlane) {
+    let ControlPlane {
+        socket,
+        router,
+        entrance,
+        mut door,
+        quiet,
+        closing: _closing,
+    } = control_plane;
     let address = sockets::address(&socket);
     let listener = match tokio::net::TcpListener::from_std(socket) {
         Ok(listener) => listener,
         Err(error) => return error!("the control plane cannot use its socket: {error}"),
     };
-    let connections = GracefulShutdown::new();
-    let scheme = entrance.tls().map_or("http", |_| "https");
-    sockets::announce("registry", scheme, &address);
+    let mut announced = false;
     loop {
-        let next = async { (entrance.slots.take().await, listener.accept().await) };
-        let (slot, accepted) = tokio::select! {
-            next = next => next,
-            _ = closing.wait_for(|&closing| closing) => break,
-        };
+        match door.wait_for(|door| *door != Door::Shut).await.as_deref() {
+            Ok(Door::Open) => {}
+            _ => return,
+        }
+        quiet.send_replace(false);
+        if !announced {
+            let scheme = entrance.tls().map_or("http", |_| "https");
+            sockets::announce("registry", scheme, &address);
+            announced = true;
+        }
+        let visitors = Visitors::new();
+        tokio::select! {
+            () = accept(&listener, &visitors, &router, &entrance) => {}
+            _ = door.wait_for(|door| *door != Door::Open) => {}
+        }
+        if *door.borrow() == Door::Gone {
+            // Whoever comes now is refused at once instead of waiting for nobody.
+            drop(listener);
+            return see_off(visitors).await;
+        }
+        see_off(visitors).await;
+        quiet.send_replace(true);
+    }
+}
+
+async fn see_off(visitors: Visitors) {
+    if !visitors.leave(CLOSING_GRACE).await {
+        debug!("the control plane closed on requests under way");
+    }
+}
+
+/// Takes connections in, for as long as it is polled.
+async fn accept(
+    listener: &tokio::net::TcpListener,
+    visitors: &Visitors,
+    router: &Router,
+    entrance: &Entrance,
+) {
+    loop {
+        let slot = entrance.slots.take().await;
+        let accepted = listener.accept().await;
         match accepted {
             Ok((stream, peer)) => {
-                let connection = connections.watcher();
+                let visitor = visitors.admit();
                 let router = router.clone();
                 let tls = entrance.tls();
                 tokio::spawn(async move {
@@ -70,10 +122,10 @@ pub(super) async fn serve(
                     let stream = Patient::new(stream, patience::STALLED);
                     match tls {
                         Some(tls) => match handshake(stream, tls).await {
-                            Ok(stream) => connect(stream, peer, router, connection).await,
+                            Ok(stream) => connect(stream, peer, router, visitor).await,
                             Err(error) => debug!("no TLS with {peer}: {error}"),
                         },
-                        None => connect(stream, peer, router, connection).await,
+                        None => connect(stream, peer, router, visitor).await,
                     }
                 });
             }
@@ -82,13 +134,6 @@ pub(super) async fn serve(
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-    }
-    drop(listener);
-    if tokio::time::timeout(CLOSING_GRACE, connections.shutdown())
-        .await
-        .is_err()
-    {
-        debug!("the control plane closed on requests under way");
     }
 }
 
@@ -107,19 +152,37 @@ async fn connect(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     router: Router,
-    watcher: Watcher,
+    mut visitor: Visitor,
 ) {
     let router = TowerToHyperService::new(router);
+    let asking = visitor.clone();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.call(request)
+        let answer = router.call(request);
+        let asking = asking.clone();
+        async move {
+            let mut answer = answer.await?;
+            if asking.is_leaving() {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = watcher.watch(connection).await {
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = visitor.time_is_up() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         debug!("control plane connection from {peer}: {error}");
     }
 }

@@ -1,6 +1,7 @@
 //! Leaving: readiness fails first, then the data plane stops accepting, then requests in flight
 //! finish and kept connections end, each with an answer that says so or after a short while without a
-//! request; then the control plane closes, and the process ends as soon as nothing is left to do.
+//! request; then the control plane closes, and the process ends as soon as nothing is left to do. A
+//! process whose place another one took leaves the same way, without a signal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +16,21 @@ use tokio::time::timeout;
 use crate::admin::health::Readiness;
 use crate::proxy::gate::Gate;
 
+use super::door::Door;
+
 /// How long the control plane gets to finish its answers.
 const CONTROL_GRACE: Duration = Duration::from_secs(3);
 /// How long before the end of the grace nobody waits for an instance any more.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Turns the phases on, one after the other.
+#[derive(Clone)]
 pub(super) struct Phases {
     readiness: watch::Sender<Readiness>,
     data_closing: watch::Sender<bool>,
     control_closing: watch::Sender<bool>,
+    door: watch::Sender<Door>,
+    replaced: watch::Sender<bool>,
 }
 
 /// The phases as others watch them.
@@ -32,22 +38,27 @@ pub(super) struct Phase {
     pub(super) readiness: watch::Receiver<Readiness>,
     pub(super) data_closing: ShutdownWatch,
     pub(super) control_closing: ShutdownWatch,
+    pub(super) door: watch::Receiver<Door>,
 }
 
-/// The phases of a process that is about to serve.
-pub(super) fn phases() -> (Phases, Phase) {
+/// The phases of a process that is about to serve, whose control plane has this `door` for now.
+pub(super) fn phases(door: Door) -> (Phases, Phase) {
     let (readiness, is_ready) = watch::channel(Readiness::Starting);
     let (data_closing, data_closes) = watch::channel(false);
     let (control_closing, control_closes) = watch::channel(false);
+    let (door, is_open) = watch::channel(door);
     let phases = Phases {
         readiness,
         data_closing,
         control_closing,
+        door,
+        replaced: watch::Sender::new(false),
     };
     let phase = Phase {
         readiness: is_ready,
         data_closing: data_closes,
         control_closing: control_closes,
+        door: is_open,
     };
     (phases, phase)
 }
@@ -66,6 +77,41 @@ impl Phases {
                 starting
             });
         }
+    }
+
+    /// How far the process is in its life.
+    pub(super) fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.subscribe()
+    }
+
+    /// Turns true when the data plane closes.
+    pub(super) fn data_closing(&self) -> watch::Receiver<bool> {
+        self.data_closing.subscribe()
+    }
+
+    /// Lets nobody into the control plane for now, and those who wait there for something go.
+    pub(super) fn shut(&self) {
+        self.door.send_if_modified(|door| door.becomes(Door::Shut));
+        self.control_closing.send_replace(true);
+    }
+
+    /// Lets callers in, unless the process is leaving.
+    pub(super) fn open(&self) {
+        // A process that leaves says so before it closes; so whichever comes last here, it is closed.
+        self.control_closing.send_modify(|closing| {
+            *closing = *self.readiness.borrow() == Readiness::Leaving;
+        });
+        self.door.send_if_modified(|door| door.becomes(Door::Open));
+    }
+
+    /// Leaves, as at SIGTERM, because another process has taken this one's place.
+    pub(super) fn replaced(&self) {
+        self.replaced.send_replace(true);
+    }
+
+    /// Whether another process has.
+    pub(super) fn is_replaced(&self) -> bool {
+        *self.replaced.borrow()
     }
 }
 
@@ -88,7 +134,11 @@ impl ShutdownSignalWatch for Signals {
             error!("cannot watch for signals; only SIGKILL will end this process");
             return std::future::pending().await;
         };
-        either(&mut terminate, &mut interrupt).await;
+        let mut replaced = self.phases.replaced.subscribe();
+        tokio::select! {
+            () = either(&mut terminate, &mut interrupt) => {}
+            _ = replaced.wait_for(|&replaced| replaced) => {}
+        }
         tokio::select! {
             () = self.leave() => ShutdownSignal::GracefulTerminate,
             () = either(&mut terminate, &mut interrupt) => {
@@ -111,6 +161,7 @@ impl Signals {
             );
         }
         self.phases.control_closing.send_replace(true);
+        self.phases.door.send_replace(Door::Gone);
         // Every receiver belongs to the control plane and its streams, and goes with them.
         if timeout(CONTROL_GRACE, self.phases.control_closing.closed())
             .await

@@ -9,6 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::Config;
 
 use super::StartError;
+use super::handover::{Holdings, Offer};
 
 /// As long as the system allows (`net.core.somaxconn`).
 const BACKLOG: i32 = 65_535;
@@ -20,6 +21,18 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
+    /// The same sockets once more, for a process to come.
+    pub(super) fn holdings(&self, config: &Config) -> io::Result<Holdings> {
+        let proxy = config.proxy.listen.iter().zip(&self.proxy);
+        let again = |(address, socket): (&SocketAddr, &TcpListener)| {
+            io::Result::Ok((*address, socket.try_clone()?))
+        };
+        Ok(Holdings {
+            proxy: proxy.map(again).collect::<Result<_, _>>()?,
+            registry: again((&config.registry.listen, &self.registry))?,
+        })
+    }
+
     /// Where they listen, with the ports the system chose.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let all = self.proxy.iter().chain([&self.registry]);
@@ -29,8 +42,17 @@ impl Sockets {
 
 /// Binds every address of `config`.
 pub(super) fn bind(config: &Config) -> Result<Sockets, StartError> {
+    take(config, Offer::default())
+}
+
+/// Takes what `offer` has for the addresses of `config`, binds the others, and closes what is left.
+pub(super) fn take(config: &Config, mut offer: Offer) -> Result<Sockets, StartError> {
     let proxy = &config.proxy.listen;
-    let bind = |address: SocketAddr, setting| {
+    let bind = |address: SocketAddr, setting, offered: &mut Vec<(SocketAddr, TcpListener)>| {
+        let known = offered.iter().position(|(of, _)| *of == address);
+        if let Some(known) = known {
+            return Ok(offered.swap_remove(known).1);
+        }
         // With both wildcards listed, each takes its own family; alone, `[::]` takes both.
         let v4_too = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
         listen(address, proxy.contains(&v4_too)).map_err(|error| StartError::Listen {
@@ -40,10 +62,14 @@ pub(super) fn bind(config: &Config) -> Result<Sockets, StartError> {
         })
     };
     Ok(Sockets {
-        registry: bind(config.registry.listen, "registry.listen")?,
+        registry: bind(
+            config.registry.listen,
+            "registry.listen",
+            &mut offer.registry,
+        )?,
         proxy: proxy
             .iter()
-            .map(|&address| bind(address, "proxy.listen"))
+            .map(|&address| bind(address, "proxy.listen", &mut offer.proxy))
             .collect::<Result<_, _>>()?,
     })
 }
@@ -93,6 +119,29 @@ mod tests {
         let error = bind(&config).err().unwrap().to_string();
         assert!(error.contains("proxy.listen"), "{error}");
         assert!(error.contains(&address(&taken)), "{error}");
+    }
+
+    #[test]
+    fn what_another_process_listens_on_is_taken_and_only_the_rest_is_bound() {
+        let listener = |_| TcpListener::bind("127.0.0.1:0").unwrap();
+        let [first, second, gone, registry] = [1, 2, 3, 4].map(listener);
+        let at = |listener: &TcpListener| listener.local_addr().unwrap();
+        let mut config = Config::parse("test", "").unwrap().config;
+        let new = at(&TcpListener::bind("127.0.0.1:0").unwrap());
+        config.proxy.listen = vec![at(&second), new, at(&first)];
+        config.registry.listen = "127.0.0.1:0".parse().unwrap();
+        let named = |listener: TcpListener| (at(&listener), listener);
+        let (closed, control) = (at(&gone), at(&registry));
+        let offer = Offer {
+            proxy: [first, second, gone].map(named).into(),
+            // Which port it is does not matter to a configuration that leaves that open.
+            registry: vec![(config.registry.listen, registry)],
+        };
+        let sockets = take(&config, offer).unwrap();
+        let mut expected = config.proxy.listen.clone();
+        expected.push(control);
+        assert_eq!(sockets.addresses(), expected);
+        TcpListener::bind(closed).unwrap();
     }
 
     #[test]

@@ -285,10 +285,27 @@ fn what_may_be_hashed_is_read() {
 }
 
 #[test]
+fn the_socket_for_upgrades_is_beside_the_store() {
+    let socket = |text: &str| config(text).proxy.upgrade_socket;
+    let path = |text: &str| Some(PathBuf::from(text));
+    assert_eq!(socket(""), path("data/callboard.sock"));
+    assert_eq!(
+        socket("registry: {store: {sqlite: {path: /var/lib/a.db}}}"),
+        path("/var/lib/a.sock")
+    );
+    assert_eq!(socket("registry: {store: memory}"), None);
+    assert_eq!(
+        socket("proxy: {upgrade_socket: /run/c.sock}\nregistry: {store: memory}"),
+        path("/run/c.sock")
+    );
+    assert_eq!(socket("proxy: {upgrade_socket: off}"), None);
+}
+
+#[test]
 fn only_what_the_process_is_built_with_needs_a_restart() {
     let old = Config::default();
     let new = config(
-        "proxy: {listen: 127.0.0.1:1, threads: 2, shutdown_grace: 1s}\nregistry: {listen: localhost:9}",
+        "proxy: {listen: 127.0.0.1:1, threads: 2, shutdown_grace: 1s, upgrade_socket: off}\nregistry: {listen: localhost:9}",
     );
     assert_eq!(
         old.restart_needed(&new),
@@ -296,6 +313,7 @@ fn only_what_the_process_is_built_with_needs_a_restart() {
             "proxy.listen",
             "proxy.threads",
             "proxy.shutdown_grace",
+            "proxy.upgrade_socket",
             "registry.listen"
         ]
     );

@@ -39,7 +39,7 @@ routes:
     strip_prefix: /b
     split: [{service: a, weight: -1}, {weight: 1}]
 "#), @r#"
-        f:2:3: proxy: unknown key "lisen", did you mean listen? (expected listen, threads, trusted_proxies, shutdown_grace, zone, clients)
+        f:2:3: proxy: unknown key "lisen", did you mean listen? (expected listen, threads, trusted_proxies, shutdown_grace, zone, upgrade_socket, clients)
         f:3:12: proxy.listen[0]: ":8080" has no IP address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
         f:3:31: proxy.listen[1].address: "1.2.3.4" has no port (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
         f:3:45: proxy.listen[1].tls: not available in this version (expected to be left out)

@@ -1,10 +1,11 @@
 //! Remembers nothing beyond the process: the snapshot itself is the only copy of the membership. Of
 //! the history it keeps the last events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::instance::Instance;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::event::Event;
 use crate::registry::journal::{Journal, JournalError, Query};
@@ -19,6 +20,10 @@ const MAX_EVENTS: usize = 10_000;
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     history: Arc<History>,
+    /// What another process left to this one, until it is asked for.
+    inherited: Recovered,
+    /// How instances were last found.
+    found: HashMap<(ServiceName, InstanceId), Fitness>,
 }
 
 impl MemoryStore {
@@ -31,6 +36,20 @@ impl MemoryStore {
         };
         Self {
             history: Arc::new(History(Mutex::new(kept))),
+            ..Self::default()
+        }
+    }
+
+    /// One that goes on with what another process knew at `beginning`, its history apart.
+    pub fn inheriting(inherited: Recovered, beginning: SystemTime) -> Self {
+        let key = |instance: &Instance| (instance.service.clone(), instance.id.clone());
+        let members = inherited.members.iter();
+        Self {
+            found: members
+                .map(|member| (key(&member.instance), member.fitness))
+                .collect(),
+            inherited,
+            ..Self::since(beginning)
         }
     }
 }
@@ -78,21 +97,35 @@ fn evolve(members: &mut BTreeMap<InstanceId, Arc<Member>>, event: &Event) {
 
 impl Store for MemoryStore {
     fn recover(&mut self) -> Result<Recovered, StoreError> {
-        Ok(Recovered::default())
+        Ok(std::mem::take(&mut self.inherited))
     }
 
     fn reserve(&mut self, _first: Revision) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn append(&mut self, events: &[Event], _before: &Snapshot) -> Result<(), StoreError> {
+    fn append(&mut self, events: &[Event], before: &Snapshot) -> Result<(), StoreError> {
+        for event in events {
+            let instance = &*event.member.instance;
+            let known = before.member(instance.service.as_str(), instance.id.as_str());
+            let same = known.is_some_and(|known| probed(&known.instance) == probed(instance));
+            if event.change.is_leaving() || !same {
+                let key = (instance.service.clone(), instance.id.clone());
+                self.found.remove(&key);
+            }
+        }
         let mut kept = self.history.kept();
         kept.events.extend(events.iter().cloned());
         kept.make_room();
         Ok(())
     }
 
-    fn note(&mut self, _found: &[(ServiceName, InstanceId, Fitness)]) {}
+    fn note(&mut self, found: &[(ServiceName, InstanceId, Fitness)]) {
+        for (service, id, fitness) in found {
+            let key = (service.clone(), id.clone());
+            self.found.insert(key, *fitness);
+        }
+    }
 
     fn tidy(&mut self, _now: Instant) -> Option<Duration> {
         None
@@ -101,6 +134,31 @@ impl Store for MemoryStore {
     fn journal(&self) -> Arc<dyn Journal> {
         self.history.clone()
     }
+
+    fn carried(&self, membership: &Snapshot) -> Option<Recovered> {
+        let services = membership.services.values();
+        let members = services.flat_map(|members| members.instances.values());
+        let remembered = members.map(|member| {
+            let instance = &member.instance;
+            let key = (instance.service.clone(), instance.id.clone());
+            Remembered {
+                fitness: self.found.get(&key).copied().unwrap_or_default(),
+                ..Remembered::from(&**member)
+            }
+        });
+        Some(Recovered {
+            members: remembered.collect(),
+            last: membership.revision,
+        })
+    }
+}
+
+/// What a probe's answer is about: when it changes, the last answer says nothing any more.
+fn probed(instance: &Instance) -> impl PartialEq + '_ {
+    let Instance {
+        check, generation, ..
+    } = instance;
+    (instance.socket_address(), check, generation)
 }
 
 impl History {
@@ -191,6 +249,54 @@ mod tests {
         let earlier = journal.events(&earlier).unwrap();
         assert_eq!(earlier.len(), 1);
         assert_eq!(earlier[0].at, at(102));
+    }
+
+    #[test]
+    fn another_process_goes_on_with_the_members_and_how_they_were_found() {
+        let mut store = MemoryStore::since(at(0));
+        let mut state = State::restore(Recovered::default(), Instant::now(), Revision(7));
+        let mut change = |store: &mut MemoryStore, command| {
+            let context = Context {
+                rules: &rules(),
+                actor: &Actor::Callboard,
+                now: Instant::now(),
+                at: at(1),
+            };
+            let before = state.snapshot().clone();
+            let event = state.apply(&command, context).unwrap().1;
+            store.append(event.as_slice(), &before).unwrap();
+            state.snapshot().clone()
+        };
+        for id in ["kept", "moved", "left"] {
+            change(&mut store, Command::Register(instance("web", id)));
+            let found = ("web".parse().unwrap(), id.parse().unwrap(), Fitness::Fit);
+            store.note(&[found]);
+        }
+        let mut moved = instance("web", "moved");
+        moved.generation = Some(2);
+        change(&mut store, Command::Register(moved));
+        let left = Command::Deregister {
+            service: "web".parse().unwrap(),
+            id: "left".parse().unwrap(),
+            generation: None,
+        };
+        let membership = change(&mut store, left);
+        assert_eq!(store.found.len(), 1);
+
+        let carried = store.carried(&membership).unwrap();
+        assert_eq!(carried.last, membership.revision);
+        let mut next = MemoryStore::inheriting(carried.clone(), at(2));
+        assert_eq!(next.recover().unwrap(), carried);
+        let found: Vec<_> = carried
+            .members
+            .iter()
+            .map(|member| (member.instance.id.as_str(), member.fitness))
+            .collect();
+        assert_eq!(
+            found,
+            [("kept", Fitness::Fit), ("moved", Fitness::Unproven)]
+        );
+        assert_eq!(next.found.len(), 2, "it can be carried on from there");
     }
 
     #[test]

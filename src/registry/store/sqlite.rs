@@ -12,7 +12,7 @@
 //! and is left as it is.
 
 mod compaction;
-mod description;
+pub(super) mod description;
 mod fault;
 mod files;
 mod inspect;
@@ -23,8 +23,8 @@ mod salvage;
 mod schema;
 #[cfg(test)]
 mod tests;
-mod time;
-mod write;
+pub(super) mod time;
+pub(super) mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -20,10 +20,15 @@ impl Writer {
         log::warn!(
             "the process stood still for {stood_still:.1?}; all leases run that much longer"
         );
+        self.extend_leases(stood_still);
+    }
+
+    /// Lets all leases run longer by time in which no heartbeat could come.
+    pub(super) fn extend_leases(&mut self, by: Duration) {
         let services = self.state.snapshot().services.values();
         for member in services.flat_map(|members| members.instances.values()) {
             if let Some(lease) = &member.lease {
-                lease.extend(stood_still);
+                lease.extend(by);
             }
         }
         for holder in self.suspects.clear_all() {

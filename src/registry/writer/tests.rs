@@ -6,6 +6,7 @@ mod changes;
 mod failures;
 mod leases;
 mod model;
+mod standing_aside;
 mod suspects;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -19,7 +19,7 @@ use crate::registry::rules::within_limits;
 /// Everything an instance says of itself, its names apart.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Description {
+pub(in crate::registry::store) struct Description {
     address: IpAddr,
     port: NonZeroU16,
     scheme: Scheme,
@@ -93,7 +93,11 @@ impl Description {
     ///
     /// # Errors
     /// What breaks a limit of the domain.
-    pub(super) fn instance(self, service: ServiceName, id: InstanceId) -> Result<Instance, String> {
+    pub(in crate::registry::store) fn instance(
+        self,
+        service: ServiceName,
+        id: InstanceId,
+    ) -> Result<Instance, String> {
         let instance = Instance {
             service,
             id,

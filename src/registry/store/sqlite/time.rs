@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 const LAST: u64 = 253_402_300_799_999;
 
 /// A moment for the file. One that no file can hold becomes the nearest.
-pub(super) fn millis(moment: SystemTime) -> i64 {
+pub(in crate::registry::store) fn millis(moment: SystemTime) -> i64 {
     let since = moment.duration_since(SystemTime::UNIX_EPOCH);
     let millis = since.unwrap_or_default().as_millis().min(LAST.into());
     i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
 /// A moment from the file; `None` if it has no date.
-pub(super) fn moment(millis: i64) -> Option<SystemTime> {
+pub(in crate::registry::store) fn moment(millis: i64) -> Option<SystemTime> {
     let millis = u64::try_from(millis)
         .ok()
         .filter(|millis| *millis <= LAST)?;

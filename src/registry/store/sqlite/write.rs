@@ -165,7 +165,7 @@ pub(super) fn note(
 }
 
 /// What stands in the column `fitness`.
-pub(super) fn word(fitness: Fitness) -> &'static str {
+pub(in crate::registry::store) fn word(fitness: Fitness) -> &'static str {
     match fitness {
         Fitness::Unproven => "unproven",
         Fitness::Fit => "fit",
@@ -175,7 +175,7 @@ pub(super) fn word(fitness: Fitness) -> &'static str {
 
 /// The reverse of [`word`]. Nothing that was acknowledged rests on it, so what cannot be read is
 /// what nothing is known of.
-pub(super) fn fitness(word: &str) -> Fitness {
+pub(in crate::registry::store) fn fitness(word: &str) -> Fitness {
     match word {
         "fit" => Fitness::Fit,
         "failing" => Fitness::Failing,
