@@ -119,6 +119,23 @@ impl Callboard {
         (self.process, self.proxy, self.registry) = (process, proxy, registry);
     }
 
+    /// Runs another process that takes this one's place, at the same addresses.
+    pub(crate) fn upgrade(&mut self) -> Predecessor {
+        let (process, [proxy, registry]) = launch(&self.folder, &mut self.beside("upgrade"));
+        assert_eq!((&proxy, &registry), (&self.proxy, &self.registry));
+        Predecessor(std::mem::replace(&mut self.process, process))
+    }
+
+    /// The command line of this callboard with another `subcommand`, to be run in its folder.
+    pub(crate) fn beside(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_callboard"));
+        command
+            .args([subcommand, "--config"])
+            .arg(self.config())
+            .current_dir(self.folder.path());
+        command
+    }
+
     /// Kills the process, as a crash would.
     pub(crate) fn crash(&mut self) {
         self.process.kill().unwrap();
@@ -306,6 +323,23 @@ impl Callboard {
 
     fn config(&self) -> PathBuf {
         self.folder.path().join("proxy.yaml")
+    }
+}
+
+/// A callboard whose place another one took; killed when dropped.
+pub(crate) struct Predecessor(Child);
+
+impl Predecessor {
+    /// Whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Predecessor {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

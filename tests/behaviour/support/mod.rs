@@ -9,7 +9,7 @@ pub(crate) mod wire;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub(crate) use callboard::{Callboard, Held, Setup, run_to_end};
+pub(crate) use callboard::{Callboard, Held, Predecessor, Setup, run_to_end};
 pub(crate) use instance::Instance;
 
 /// Longer than anything here takes on a busy machine; a test that waits this long has failed.
