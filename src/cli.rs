@@ -5,6 +5,7 @@
 
 mod escape;
 mod journal;
+mod prove;
 mod remote;
 mod table;
 mod upgrade;
@@ -67,6 +68,8 @@ enum Command {
     Check(Configuration),
     /// Tell what changed in a running registry: when, by whom and why; the newest at the bottom
     Journal(journal::Arguments),
+    /// Prove that clients do not notice deploys, crashes and reloads
+    Prove(prove::Arguments),
 }
 
 const EXAMPLES: &str = "\
@@ -77,7 +80,8 @@ Examples:
   curl -X PUT http://127.0.0.1:8500/api/v1/services/orders/instances/orders-1 \\
        -H 'content-type: application/json' -d '{\"address\": \"10.0.0.5\", \"port\": 9000}'
   curl http://127.0.0.1:8080/orders/         a request to that instance
-  callboard journal orders --since 1h        what happened to its instances";
+  callboard journal orders --since 1h        what happened to its instances
+  callboard prove deploy --short             do clients notice deploys and crashes?";
 
 /// Parses the process's arguments and carries out the command.
 pub fn main() -> ExitCode {
@@ -95,6 +99,7 @@ pub fn main() -> ExitCode {
             let told = journal::run(&asked, &mut out, &mut err);
             remote::exit_code(told, &mut err)
         }
+        Command::Prove(asked) => prove::run(asked, &mut out, &mut err),
     };
     ExitCode::from(code)
 }
@@ -116,7 +121,11 @@ impl Arguments {
                 let problem = "--config is no option of this command (expected --registry URL)\n";
                 return Err(Self::command().error(ErrorKind::ArgumentConflict, problem));
             }
-            Command::Journal(_) => {}
+            Command::Prove(_) if named.is_some() => {
+                let problem = "--config is no option of this command\n";
+                return Err(Self::command().error(ErrorKind::ArgumentConflict, problem));
+            }
+            Command::Journal(_) | Command::Prove(_) => {}
         }
         Ok(command)
     }

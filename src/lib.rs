@@ -47,12 +47,13 @@
 //! client      asking another callboard's registry
 //! config      the YAML file; a `Config` is valid by construction
 //! server      the only wiring, and one process taking another's place
+//! prove       deploys and crashes under load, counted; knows callboard from outside only
 //! cli         the command line
 //! ```
 //!
 //! A module imports only from those above it, and those that stand side by side (registry and pull
 //! beside endpoint, balance and health; balance beside health; cluster beside route; proxy, api,
-//! admin and client) never import each other. `tests/architecture.rs` holds the code to it.
+//! admin and client; server beside prove) never import each other. `tests/architecture.rs` holds the code to it.
 //!
 //! Architecture invariant: a membership change touches no other service, and in its own service no
 //! other instance's connections, load, verdict or probes.
@@ -82,6 +83,7 @@ pub mod endpoint;
 pub mod health;
 pub mod instance;
 pub mod names;
+pub mod prove;
 pub mod proxy;
 pub mod pull;
 pub mod registry;

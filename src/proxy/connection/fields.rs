@@ -62,7 +62,8 @@ pub(super) fn body_of(fields: &[Header<'_>], is_http_10: bool) -> Result<(Framin
                 }
             }
             17 if name.eq_ignore_ascii_case("transfer-encoding") => {
-                if coding.replace(field.value).is_some() {
+                let known = coding.replace(field.value);
+                if known.is_some() {
                     return Err(Failure::bad_coding("it is there twice"));
                 }
             }
