@@ -26,7 +26,7 @@ demo: setup ## Shows requests spreading over services that join, leave and get k
 	@scripts/demo.sh
 
 .PHONY: test
-test: check test-rust test-schema test-examples test-tour test-demo test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
+test: check test-rust test-schema test-examples test-tour test-demo test-prove test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
 	@echo "make test: all passed"
 
 .PHONY: check
@@ -61,9 +61,17 @@ test-tour: test-rust
 test-demo: test-rust
 	@CALLBOARD_BIN=$(DEBUG_BIN) DEMO_FAST=1 scripts/demo.sh
 
+.PHONY: test-prove
+test-prove: test-rust
+	$(DEBUG_BIN) prove deploy --short
+
 .PHONY: test-compose
 test-compose:
 	@scripts/compose-test.sh
+
+.PHONY: prove
+prove: build ## Replaces, kills and hangs instances under load and counts what clients see of it; some minutes
+	target/release/callboard prove deploy
 
 .PHONY: bench
 bench: setup ## Measures picks, membership changes, heartbeats and memory

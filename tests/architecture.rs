@@ -50,7 +50,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "config",
         ],
     ),
-    ("cli", &["names", "units", "client", "config", "server"]),
+    ("prove", &["units"]),
+    (
+        "cli",
+        &["names", "units", "client", "config", "server", "prove"],
+    ),
 ];
 
 #[test]

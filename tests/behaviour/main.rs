@@ -37,6 +37,7 @@ mod native_watching;
 mod odd_clients;
 mod overload;
 mod panicking;
+mod proving;
 mod pulling;
 mod pulling_strangers;
 mod reloading;
