@@ -73,6 +73,13 @@ pub enum Algorithm {
     Maglev,
 }
 
+impl Algorithm {
+    /// Whether a request's hash says where it goes.
+    pub fn hashes(self) -> bool {
+        matches!(self, Self::RingHash | Self::Maglev)
+    }
+}
+
 /// What part of a request the hash algorithms hash. Requests without it are spread at random.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HashOn {

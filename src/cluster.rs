@@ -8,7 +8,8 @@
 //! trial.
 //!
 //! Architecture invariant: a member's change touches its own slot only. Its siblings keep their
-//! endpoint, load, verdict and probes.
+//! endpoint, load, verdict and probes; but one of them that is ejected may come back because too few
+//! are left.
 
 mod active;
 mod adaptive;

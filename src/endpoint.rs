@@ -188,7 +188,7 @@ impl Endpoint {
         };
         self.live
             .in_flight
-            .try_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
                 (count < most).then_some(count + 1)
             })
             .is_ok()
@@ -220,18 +220,15 @@ impl Endpoint {
 
     /// Takes down how long it says it keeps unused connections.
     pub fn announce_keep_alive(&self, timeout: Duration) {
-        let seconds = u32::try_from(timeout.as_secs()).unwrap_or(u32::MAX);
-        let cell = &self.live.keep_alive;
-        cell.store(seconds.saturating_add(1), Ordering::Relaxed);
+        self.live
+            .keep_alive
+            .store(announcement(timeout), Ordering::Relaxed);
     }
 
     /// How long unused connections to it may be kept, given that callboard itself keeps them for
     /// `idle`: a second less than it announced, so that callboard is the first to close them.
     pub fn connection_idle(&self, idle: Duration) -> Duration {
-        match self.live.keep_alive.load(Ordering::Relaxed) {
-            0 => idle,
-            said => idle.min(Duration::from_secs(said.saturating_sub(2).into())),
-        }
+        kept_for(self.live.keep_alive.load(Ordering::Relaxed), idle)
     }
 
     /// The cell that holds the moving average of its response time.
@@ -274,5 +271,32 @@ impl Endpoint {
     /// Takes the place away from whoever holds it.
     pub fn free_place(&self) {
         self.live.place.free();
+    }
+}
+
+/// The form in which an announced time is kept: seconds plus one, as 0 is unsaid.
+fn announcement(timeout: Duration) -> u32 {
+    u32::try_from(timeout.as_secs().saturating_add(1)).unwrap_or(u32::MAX)
+}
+
+fn kept_for(announcement: u32, idle: Duration) -> Duration {
+    match announcement {
+        0 => idle,
+        said => idle.min(Duration::from_secs(said.saturating_sub(2).into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_kept_a_second_shorter_than_was_announced() {
+        let idle = Duration::from_secs(60);
+        assert_eq!(kept_for(0, idle), idle);
+        for (announced, kept) in [(5, 4), (1, 0), (0, 0), (61, 60), (u64::MAX, 60)] {
+            let said = announcement(Duration::from_secs(announced));
+            assert_eq!(kept_for(said, idle).as_secs(), kept, "{announced}");
+        }
     }
 }

@@ -25,8 +25,9 @@
 //!
 //! *Request.* [`proxy`] finds a route, the route's service has a [`Cluster`](cluster::Cluster), and
 //! the cluster's picker, behind one atomic pointer, chooses an endpoint. The
-//! [`Pick`](cluster::pick::Pick) counts it as in flight until it is dropped. A connect failure goes
-//! round again with the endpoints tried so far, which are not picked twice.
+//! [`Pick`](cluster::pick::Pick) counts it as in flight until it is dropped. A try that fails goes
+//! round again, if the settings and the budget let it, with the endpoints tried so far, which are not
+//! picked twice.
 //!
 //! # Layout
 //!
@@ -38,7 +39,7 @@
 //! pull        the membership of another callboard, mirrored
 //! endpoint    one dialable member and its live load
 //! balance     the pickers, one file an algorithm
-//! health      probes, what their answers add up to, and availability
+//! health      probes, what their answers and the requests' add up to, and availability
 //! cluster     one service as a target: reconciles with the registry, picks for requests
 //! route       host, path, method and headers → service, and the splits in force
 //! proxy       the request path on Pingora
@@ -59,10 +60,11 @@
 //! other instance's connections, load, verdict or probes.
 //!
 //! Architecture invariant: the request path takes no lock, and picking allocates nothing. Only a
-//! request that has to wait does either, and whoever frees what it waits for.
+//! request that has to wait does either, and whoever frees what it waits for; and the request whose
+//! failure ejects an instance, or that brings it back, takes its cluster's lock.
 //!
 //! Architecture invariant: no health mechanism alone can empty a cluster; see the panic threshold,
-//! and the suspects of the registry.
+//! the quota of ejections, and the suspects of the registry.
 //!
 //! Architecture invariant: wall-clock time is for people. Decisions use monotonic time, which is
 //! passed in.

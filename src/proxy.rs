@@ -301,17 +301,21 @@ impl ProxyHttp for DataPlane {
         let now = Instant::now();
         let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
         if switches && !session.is_upgrade_req() {
-            context.report(Outcome::Failed, now);
-            return Err(context.fail(Failure::unasked_upgrade()));
+            return Err(Error::new_up(ErrorType::Custom(
+                "it switched protocols unasked",
+            )));
         }
-        if watchdog::fired().is_some() {
+        // An answer to what was not sent in full may have waited behind what was being sent.
+        let asked = context.attempt.as_ref().is_some_and(Attempt::has_asked);
+        if asked && watchdog::fired().is_some() {
             let late = Error::explain(ErrorType::ReadTimedout, "the answer crossed its deadline");
             return Err(late.into_up());
         }
         if response.status.is_informational() && !switches {
             if context.attempt.as_mut().is_some_and(Attempt::floods) {
-                context.report(Outcome::Failed, now);
-                return Err(context.fail(Failure::too_many_interim()));
+                return Err(Error::new_up(ErrorType::Custom(
+                    "interim answers without end",
+                )));
             }
             return Ok(());
         }
@@ -326,7 +330,9 @@ impl ProxyHttp for DataPlane {
         } else {
             Outcome::Answered
         };
-        context.weigh(session, response.status, outcome, now)?;
+        context
+            .weigh(session, response.status, outcome, now)
+            .await?;
         if let Some(attempt) = &mut context.attempt {
             attempt.answer(&session.req_header().method, response);
         }

@@ -31,7 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "names", "units", "instance", "registry", "health", "cluster", "route",
+            "names", "units", "instance", "registry", "balance", "health", "cluster", "route",
         ],
     ),
     ("admin", &["units", "registry", "pull"]),

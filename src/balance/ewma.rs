@@ -69,6 +69,11 @@ pub fn seed_all(endpoints: &[Arc<Endpoint>], now: Instant) {
     }
 }
 
+/// Forgets what was observed of an endpoint.
+pub fn forget(endpoint: &Endpoint) {
+    endpoint.ewma().store(0, Ordering::Relaxed);
+}
+
 /// What an endpoint is expected to take for an answer; `None` while nobody knows.
 pub fn estimate(endpoint: &Endpoint, now: Instant) -> Option<Duration> {
     micros(endpoint, now).map(|micros| Duration::from_micros(micros as u64))

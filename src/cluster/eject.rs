@@ -26,6 +26,7 @@ use crate::registry::snapshot::Fitness;
 
 use super::active::Active;
 use super::pick::{Outcome, Pick};
+use super::slot::Slot;
 use super::{Cluster, Control};
 
 /// Somebody else's request is on trial.
@@ -114,7 +115,7 @@ impl Cluster {
         let Some(grounds) = tally::grounds(endpoint, &settings, now) else {
             return;
         };
-        let (out, present) = census(control);
+        let Census { out, present, .. } = Census::of(control);
         if out >= outlier::quota(&settings, present) {
             return self.may_eject.store(false, Ordering::Relaxed);
         }
@@ -180,41 +181,61 @@ impl Cluster {
         control: &mut Control,
         now: Instant,
     ) -> Vec<(InstanceId, Fitness)> {
-        let mut pardoned = Vec::new();
         let Some(settings) = control.policy.outlier.filter(|_| control.out > 0) else {
-            return pardoned;
+            return Vec::new();
         };
-        let (out, present) = census(control);
-        for _ in outlier::quota(&settings, present)..out {
-            let first = (control.slots.iter_mut())
-                .filter(|(_, slot)| slot.is_present() && slot.is_out())
-                .min_by_key(|(_, slot)| slot.ejected_until());
-            if let Some((id, slot)) = first {
-                slot.pardon("too few are left without it", now);
-                pardoned.push((id.clone(), slot.fitness()));
-            }
+        let Census { out, present, .. } = Census::of(control);
+        let surplus = out.saturating_sub(outlier::quota(&settings, present));
+        if surplus == 0 {
+            return Vec::new();
         }
-        pardoned
+        let mut by_time: Vec<_> = (control.slots.iter_mut())
+            .filter(|(_, slot)| slot.is_present() && slot.is_out())
+            .collect();
+        by_time.sort_by_key(|(_, slot)| slot.ejected_until());
+        let pardon = |(id, slot): (&InstanceId, &mut Slot)| {
+            slot.pardon("too few are left without it", now);
+            (id.clone(), slot.fitness())
+        };
+        by_time.into_iter().take(surplus).map(pardon).collect()
     }
 
     /// Takes down whether one more may be ejected.
     pub(super) fn note_quota(&self, control: &mut Control) {
-        control.out = control.slots.values().filter(|s| s.is_out()).count();
-        let Some(settings) = control.policy.outlier else {
-            return self.may_eject.store(false, Ordering::Relaxed);
-        };
-        let (out, present) = census(control);
-        let may_eject = out < outlier::quota(&settings, present);
-        self.may_eject.store(may_eject, Ordering::Relaxed);
+        let Census { out, present, all } = Census::of(control);
+        control.out = all;
+        let quota =
+            (control.policy.outlier).map_or(0, |settings| outlier::quota(&settings, present));
+        self.may_eject.store(out < quota, Ordering::Relaxed);
     }
 }
 
-/// How many members are ejected or on trial, and of how many, those apart that could not serve.
-fn census(control: &Control) -> (usize, usize) {
-    let present = control.slots.values().filter(|slot| slot.is_present());
-    present.fold((0, 0), |(out, present), slot| {
-        (out + usize::from(slot.is_out()), present + 1)
-    })
+/// Who is ejected or on trial.
+struct Census {
+    /// How many of those that could serve otherwise.
+    out: usize,
+    /// How many could.
+    present: usize,
+    /// How many at all.
+    all: usize,
+}
+
+impl Census {
+    fn of(control: &Control) -> Self {
+        let nobody = Self {
+            out: 0,
+            present: 0,
+            all: 0,
+        };
+        control.slots.values().fold(nobody, |census, slot| {
+            let (is_out, is_present) = (slot.is_out(), slot.is_present());
+            Self {
+                out: census.out + usize::from(is_out && is_present),
+                present: census.present + usize::from(is_present),
+                all: census.all + usize::from(is_out),
+            }
+        })
+    }
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ impl Cluster {
         };
         let raised = self
             .in_flight
-            .try_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
                 (count < u64::from(most)).then_some(count + 1)
             });
         raised.map(drop).map_err(|_| limit)

@@ -192,11 +192,6 @@ impl Cluster {
         }
     }
 
-    /// Whether somebody could be picked now for a request with this `hash` that tried these.
-    pub fn has_other(&self, hash: u64, tried: &Tried, now: Instant) -> bool {
-        self.choose(&self.active.load(), hash, tried, now).is_ok()
-    }
-
     fn choose<'a>(
         &self,
         active: &'a Active,
@@ -222,9 +217,8 @@ impl Cluster {
                     rng,
                 })
             };
-            let local_in_flight = self.local_in_flight.load(Ordering::Relaxed);
             if let Some(local) = &active.local
-                && local.takes(local_in_flight, in_flight, rng)
+                && local.takes(self.local_in_flight.load(Ordering::Relaxed), in_flight, rng)
                 && let Some(endpoint) = from(&local.picker, rng)
             {
                 return Some(endpoint);
@@ -279,6 +273,11 @@ impl Pick {
     /// gets no further request.
     pub fn holds(&self) -> bool {
         self.endpoint.standing() != Standing::Barred
+    }
+
+    /// Counts the attempt's time from `now` on: it was picked some time before it could begin.
+    pub fn begin(&mut self, now: Instant) {
+        self.started = now;
     }
 
     /// Lets go of an endpoint that was given nothing.

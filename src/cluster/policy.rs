@@ -59,9 +59,10 @@ pub struct Timeouts {
     pub first_byte: Option<Duration>,
     /// The longest silence within a response.
     pub between_bytes: Duration,
-    /// From the request's arrival to the head of the response, waiting and all tries included.
+    /// From the request's arrival to the head of the response, waiting and all tries included; the
+    /// time in which its body arrives is taken off.
     pub request: Duration,
-    /// From the request's arrival to the end of the response; `None` is no limit.
+    /// From the arrival of the request's head to the end of the response; `None` is no limit.
     pub total: Option<Duration>,
     /// How long an unused connection to an instance is kept.
     pub idle: Duration,

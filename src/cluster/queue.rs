@@ -92,11 +92,11 @@ impl Cluster {
         deadline: Instant,
     ) -> Result<Pick, Refusal> {
         let started = Instant::now();
-        let (mut place, obstacle, patience) = match self.line_up(hash, tried) {
-            (place, Some((obstacle, Ok(patience)))) => (place, obstacle, patience),
-            (_, Some((_, Err(refusal)))) => return Err(refusal),
-            // Given something at once.
-            (mut place, None) => return place.given(None),
+        let (mut place, lined_up) = self.line_up(hash, tried);
+        let (obstacle, patience) = match lined_up {
+            LinedUp::Waits(obstacle, patience) => (obstacle, patience),
+            LinedUp::Refused(refusal) => return Err(refusal),
+            LinedUp::Given => return place.given(None),
         };
         let until = deadline.min(started + patience);
         match timeout_at(until.into(), &mut place.receiver).await {
@@ -111,13 +111,8 @@ impl Cluster {
         }
     }
 
-    /// Joins the line and serves it. Who is left standing is told what stands in the way, and how
-    /// long it may wait.
-    fn line_up(
-        self: &Arc<Self>,
-        hash: u64,
-        tried: &Tried,
-    ) -> (Place<'_>, Option<(Nobody, Result<Duration, Refusal>)>) {
+    /// Joins the line and serves it.
+    fn line_up(self: &Arc<Self>, hash: u64, tried: &Tried) -> (Place<'_>, LinedUp) {
         let policy = Arc::clone(&self.active.load().policy);
         let mut line = self.line.lock();
         let (ticket, receiver) = line.join(hash, tried.clone());
@@ -135,20 +130,19 @@ impl Cluster {
                 _ => Nobody::Untried,
             }
         });
-        let standing = left_standing.map(|obstacle| {
-            let admitted = match terms(&policy, obstacle, tried) {
-                Some(terms) if line.admit(ticket, terms.kind, terms.places) => Ok(terms.patience),
-                Some(terms) => Err(Refusal::Crowded(obstacle, terms.places)),
-                None => Err(Refusal::Nobody(obstacle)),
-            };
-            if admitted.is_err() {
-                line.remove(ticket);
-            }
-            (obstacle, admitted)
-        });
+        let lined_up = match left_standing {
+            None => LinedUp::Given,
+            Some(obstacle) => match terms(&policy, obstacle, tried) {
+                Some(terms) if line.admit(ticket, terms.kind, terms.places) => {
+                    LinedUp::Waits(obstacle, terms.patience)
+                }
+                Some(terms) => LinedUp::Refused(Refusal::Crowded(obstacle, terms.places)),
+                None => LinedUp::Refused(Refusal::Nobody(obstacle)),
+            },
+        };
         drop(line);
         drop(served.unclaimed);
-        (place, standing)
+        (place, lined_up)
     }
 
     fn serve_locked(self: &Arc<Self>, line: &mut Locked<'_>) -> Served {
@@ -174,6 +168,16 @@ impl Cluster {
         }
         served
     }
+}
+
+/// What joining the line came to.
+enum LinedUp {
+    /// It was given something at once.
+    Given,
+    /// It waits for this to change, so long at most.
+    Waits(Nobody, Duration),
+    /// It may not wait. It leaves the line with its place.
+    Refused(Refusal),
 }
 
 /// What serving the line came to.

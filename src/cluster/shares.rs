@@ -5,7 +5,7 @@
 //! *Slow start.* A member counts as far as its [`Ramp`] has risen, compared with the member that has
 //! risen furthest. So nobody is spared where there is nobody to be spared by: members that come
 //! together, as at the start of a service, have equal shares, and whoever is alone has all. What a
-//! process is told of when it starts, as fit to serve, has been serving all along.
+//! process knows of when it starts has been serving all along, if it is fit to serve.
 //!
 //! *Reported load.* [`Load`] gives the capacities of those that report. A registered weight is a
 //! guess at the same thing, so the two are not multiplied, which would count a large machine's size
@@ -15,13 +15,11 @@
 //! but one wrong report moves a mean as far as it likes, and a median hardly. Whoever reports nothing
 //! has the median's capacity, that is a factor of 1, and with fewer than two reports so has everybody.
 //!
-//! Both multiply (gRPC's proposal A100 does the same). Factors are looked at again at times that
-//! depend on what moves them, and the picker is rebuilt only when one moved noticeably, for a rebuild
-//! among 10,000 members costs a millisecond.
+//! Both multiply (gRPC's proposal A100 does the same). The hash algorithms know neither. Factors are
+//! looked at again at times that depend on what moves them, and the picker is rebuilt only when one
+//! moved noticeably, for a rebuild costs more the more members there are.
 
 use std::time::{Duration, Instant};
-
-use crate::registry::snapshot::Fitness;
 
 use super::load::{Load, Report};
 use super::policy::Policy;
@@ -88,18 +86,20 @@ impl Cluster {
         let mut control = self.control();
         if let Some(slot) = control.slots.get_mut(id) {
             slot.share.load.record(report, now);
-            control.shares_due.get_or_insert(now + REPORTS_PERIOD);
+            let soon = now + REPORTS_PERIOD;
+            control.shares_due = Some(control.shares_due.map_or(soon, |due| due.min(soon)));
             self.unrest();
         }
     }
 }
 
-/// The whole cluster is new to this proxy, and not every member is new to its service: those that are
-/// known to be fit need no ramp.
+/// The whole cluster is new to this proxy, and those of its members that were known before it have
+/// been serving all along.
 pub(super) fn known_before(control: &mut Control) {
     for (id, member) in &control.members {
-        if member.recalled == Some(Fitness::Fit)
+        if member.recalled.is_some()
             && let Some(slot) = control.slots.get_mut(id)
+            && slot.is_usable()
         {
             slot.share.skip_ramp();
         }
@@ -177,10 +177,10 @@ impl Measure {
     }
 
     fn factor(&self, slot: &Slot, control: &Control, now: Instant) -> f64 {
-        if !counts(slot) {
+        let policy = &control.policy;
+        if !counts(slot) || policy.balance.algorithm.hashes() {
             return 1.0;
         }
-        let policy = &control.policy;
         let level = slot.share.ramp.level(&policy.slow_start, now) / self.warmest;
         let corrected = match (self.capacity, capacity(slot, policy, now)) {
             (Some(median), Some(own)) => (own / median).clamp(BOUNDS[0], BOUNDS[1]),

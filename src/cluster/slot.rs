@@ -110,10 +110,10 @@ impl Slot {
         if !Arc::ptr_eq(&member.instance, &self.endpoint.instance) {
             self.endpoint = Arc::new(self.endpoint.updated(Arc::clone(&member.instance)));
         }
+        self.draining = member.draining;
         if new_life {
             self.begin_life();
         }
-        self.draining = member.draining;
         let lease = |lease: &Option<Arc<Lease>>| lease.as_ref().map(Arc::as_ptr);
         if new_life || lease(&self.lease) != lease(&member.lease) {
             self.endpoint.come_back();

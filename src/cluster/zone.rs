@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 
-use crate::balance::{Algorithm, Balance, Candidates, Picker};
+use crate::balance::{Balance, Candidates, Picker};
 use crate::endpoint::Endpoint;
 use crate::health::availability::Availability;
 
@@ -56,7 +56,7 @@ impl Local {
         weights: &[u32],
         previous: Option<&Self>,
     ) -> Option<Self> {
-        if matches!(balance.algorithm, Algorithm::RingHash | Algorithm::Maglev) {
+        if balance.algorithm.hashes() {
             return None;
         }
         let (local, local_weights): (Vec<_>, Vec<_>) = (eligible.iter().cloned())

@@ -250,7 +250,7 @@ mod tests {
     fn a_response_without_a_length_or_chunks_ends_with_its_connection() {
         let response = |status, header: Option<(&'static str, &'static str)>| {
             let mut response = ResponseHeader::build(status, None).unwrap();
-            for (name, value) in header {
+            if let Some((name, value)) = header {
                 response.insert_header(name, value).unwrap();
             }
             response

@@ -179,13 +179,6 @@ impl Failure {
         }
     }
 
-    pub(super) fn unasked_upgrade() -> Self {
-        Self {
-            kind: Kind::BadResponse,
-            detail: "the instance switched protocols unasked".to_owned(),
-        }
-    }
-
     pub(super) fn nobody_available(service: &str) -> Self {
         Self {
             kind: Kind::NobodyAvailable,
@@ -265,13 +258,6 @@ impl Failure {
         }
     }
 
-    pub(super) fn too_many_interim() -> Self {
-        Self {
-            kind: Kind::BadResponse,
-            detail: "the instance sent interim answers without end".to_owned(),
-        }
-    }
-
     /// No connection to an instance could be made; `limit` is how long it may take.
     pub(super) fn of_connect(address: &impl Display, error: &Error, limit: Duration) -> Self {
         let (kind, what) = match error.etype() {
@@ -289,12 +275,14 @@ impl Failure {
         }
     }
 
-    /// The exchange with an instance broke.
+    /// The exchange with an instance broke, or its answer was refused: a [`ErrorType::Custom`] says
+    /// what was wrong with it.
     pub(super) fn of_exchange(address: &impl Display, error: &Error) -> Self {
         let (kind, what) = match error.etype() {
             ErrorType::InvalidHTTPHeader | ErrorType::H1Error => {
                 (Kind::BadResponse, "its answer is not valid HTTP")
             }
+            ErrorType::Custom(what) => (Kind::BadResponse, *what),
             _ => (
                 Kind::ConnectionTerminated,
                 "the connection broke before an answer came",
@@ -413,7 +401,7 @@ mod tests {
             "limits.in_flight of 10 reached, queue of 5 full"
         );
         assert_eq!(
-            detail(Limit::Adaptive(7), |full| Refusal::Nobody(full)),
+            detail(Limit::Adaptive(7), Refusal::Nobody),
             "limits.adaptive, now 7, reached"
         );
         assert_eq!(
@@ -421,7 +409,7 @@ mod tests {
                 full,
                 Duration::from_millis(1_500)
             )),
-            "limits.in_flight_per_instance of 3 reached, 1500ms in the queue"
+            "limits.in_flight_per_instance of 3 reached, 1.5s in the queue"
         );
     }
 

@@ -71,7 +71,7 @@ type Won = (Pick, Answer, Option<RetryPermit>);
 
 /// What came of the tries.
 enum Ended {
-    Won(Won),
+    Won(Box<Won>),
     Lost(Vec<Cause>),
 }
 
@@ -124,13 +124,16 @@ async fn race(
                     if let Some((mut pick, answer, _)) = spare {
                         pick.report(answer.outcome(), now);
                     }
-                    return Ok(Ended::Won((pick, answer, permit)));
+                    return Ok(Ended::Won(Box::new((pick, answer, permit))));
                 }
                 Err(lost) => {
                     causes.push(lost.cause);
                     take_note(context, lost);
                     if tries.is_empty() {
-                        return Ok(spare.map_or(Ended::Lost(causes), Ended::Won));
+                        return Ok(match spare {
+                            Some(spare) => Ended::Won(Box::new(spare)),
+                            None => Ended::Lost(causes),
+                        });
                     }
                 }
             },
@@ -177,8 +180,9 @@ async fn settle(
     plane: &DataPlane,
     session: &mut Session,
     context: &mut Context,
-    (pick, mut answer, permit): Won,
+    won: Box<Won>,
 ) -> Result<bool> {
+    let (pick, mut answer, permit) = *won;
     context.pick = Some(pick);
     context.tries.permit = permit;
     let judged = plane.upstream_response_filter(session, &mut answer.head, context);

@@ -36,6 +36,8 @@ pub(super) struct Tries {
     pub(super) permit: Option<RetryPermit>,
     /// How long to wait before the next one.
     pause: Duration,
+    /// The endpoint of the next one, when it was a condition of trying again that there is one.
+    next: Option<Pick>,
     /// Whether a kept connection has failed this request, so that it gets no other.
     burnt: bool,
     /// The key of the endpoint whose kept connection that was.
@@ -67,11 +69,22 @@ impl Context {
         self.pause().await;
         let now = Instant::now();
         let remaining = self.remaining(now);
+        let next = self.tries.next.take();
         if remaining.is_zero() {
+            if let Some(next) = next {
+                next.withdraw();
+            }
             let late = self.too_late();
             return Err(self.fail(late));
         }
-        let pick = match self.acquire(session, gate, now + remaining).await {
+        let acquired = match next {
+            Some(mut next) => {
+                next.begin(now);
+                Ok(next)
+            }
+            None => self.acquire(session, gate, now + remaining).await,
+        };
+        let pick = match acquired {
             Ok(pick) => pick,
             Err(Unserved::Gone(error)) => return Err(error),
             Err(Unserved::Leaving) => {
@@ -107,9 +120,8 @@ impl Context {
 
     async fn pause(&mut self) {
         let pause = std::mem::take(&mut self.tries.pause);
-        let pause = pause.min(self.remaining(Instant::now()));
         if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(pause.min(self.remaining(Instant::now()))).await;
         }
     }
 
@@ -152,6 +164,7 @@ impl Context {
     /// instance, and the number of repetitions and their budget do not matter.
     pub(super) fn unconnected(&mut self, peer: &HttpPeer, error: &mut Error, now: Instant) {
         let timed_out = *error.etype() == ErrorType::ConnectTimedout;
+        error.set_retry(false);
         let Some(target) = &self.target else { return };
         let retry = Fault::Connect { timed_out }.is_covered(&target.policy.retry.on);
         let failure = Failure::of_connect(&peer._address, error, target.rules.timeouts.connect);
@@ -161,7 +174,6 @@ impl Context {
             if let Some(pick) = self.pick.take() {
                 pick.withdraw();
             }
-            error.set_retry(false);
             return;
         }
         self.failure = Some(failure);
@@ -171,27 +183,14 @@ impl Context {
 
     /// The head of an answer has come. Fails with an error to be retried when the answer is one that
     /// another instance may do better than, and there is one.
-    pub(super) fn weigh(
+    pub(super) async fn weigh(
         &mut self,
         session: &Session,
         status: StatusCode,
         outcome: Outcome,
         now: Instant,
     ) -> Result<()> {
-        let fault = Fault::Status(status.as_u16());
-        let Some(target) = &self.target else {
-            return Ok(());
-        };
-        if !fault.is_covered(&target.policy.retry.on) {
-            self.report(outcome, now);
-            return Ok(());
-        }
-        let mut tried = self.tried.clone();
-        if let Some(pick) = &self.pick {
-            tried.add(pick.endpoint());
-        }
-        let another = target.cluster.has_other(target.hash, &tried, now);
-        if !another || !self.may_repeat(session, fault, now) {
+        if !self.has_better(session, status, now).await {
             self.report(outcome, now);
             return Ok(());
         }
@@ -201,6 +200,26 @@ impl Context {
         self.give_up_pick(outcome, now);
         let error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "to be tried again");
         Err(error.into_up())
+    }
+
+    /// Whether an answer with this status is dropped for that of another instance, which is picked
+    /// at once: the answer is gone by the time of the next try. Nobody is waited for.
+    async fn has_better(&mut self, session: &Session, status: StatusCode, now: Instant) -> bool {
+        let fault = Fault::Status(status.as_u16());
+        if !self.may_repeat(session, fault, now) {
+            return false;
+        }
+        let (Some(target), Some(pick)) = (&self.target, &self.pick) else {
+            return false;
+        };
+        let mut tried = self.tried.clone();
+        tried.add(pick.endpoint());
+        let next = target.cluster.acquire(target.hash, &tried, now).await;
+        self.tries.next = next.ok();
+        if self.tries.next.is_none() {
+            self.tries.permit = None;
+        }
+        self.tries.next.is_some()
     }
 
     /// The exchange with an instance broke; decides whether the request is sent to another one.
@@ -217,12 +236,16 @@ impl Context {
         let attempt = self.attempt.take();
         if self.pick.is_none() {
             // Withdrawn before anything was sent, or given up for its answer's status.
+            if let (None, Some(target)) = (&self.failure, &self.target) {
+                let service = target.cluster.name().as_str();
+                self.failure = Some(Failure::nobody_available(service));
+            }
             error.set_retry(true);
             return;
         }
         error.set_retry(false);
         if *error.esource() != ErrorSource::Upstream {
-            // The client left, or the answer was refused and that was reported.
+            // The client left, or callboard itself failed.
             self.pick = None;
             return;
         }

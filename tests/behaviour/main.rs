@@ -44,6 +44,7 @@ mod reloading;
 mod retrying;
 mod routing;
 mod scopes;
+mod shares;
 mod slow_clients;
 mod splitting;
 mod starting;

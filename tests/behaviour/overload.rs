@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::select;
+use futures_util::future::select_all;
 use serde_json::json;
 
 use crate::support::{Callboard, Held, Instance, Setup, eventually};
@@ -160,13 +160,13 @@ async fn a_client_that_leaves_the_queue_makes_room() {
     }
     // While the one who left is in the queue, both of the next two are refused.
     let waiting = eventually("there is room", || async {
-        let (one, other) = (send(&callboard), send(&callboard));
-        let (refused, waiting) = select(one, other).await.factor_first();
+        let both = [send(&callboard), send(&callboard)];
+        let (refused, _, mut waiting) = select_all(both).await;
         assert_eq!(refused.unwrap().unwrap().status(), 503);
         let url = callboard.url("/web/held");
         let third = callboard.client.get(url).send().await.unwrap();
         assert_eq!(third.status(), 503);
-        (!waiting.is_finished()).then_some(waiting)
+        waiting.pop().filter(|one| !one.is_finished())
     })
     .await;
     web[0].release(2);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::scripted::{Scripted, Step};
-use crate::support::{Callboard, Instance, Setup};
+use crate::support::{Callboard, Instance, Setup, eventually};
 
 use Step::{Close, Pause, ReadBody, Repeat, Reset, Say, Stall};
 
@@ -58,7 +58,7 @@ fn faults() -> Vec<(&'static str, Vec<Step>, &'static str)> {
             vec![
                 ReadBody,
                 Say("HTTP/1.1 200 OK\r\nX: "),
-                Repeat("and more and more and more and more", AT_ONCE),
+                Repeat("and more ".repeat(4_096).leak(), AT_ONCE),
             ],
             malformed,
         ),
@@ -101,6 +101,13 @@ async fn a_fault_before_the_answer_is_told_and_costs_one_try_when_nobody_else_is
             assert!(status.contains(error), "{name}: {status}");
             assert_eq!(faulty.hits() - before, 1, "{name}");
         }
+        eventually("nothing is in flight", || async {
+            let url = callboard.api(&format!("/services/{service}/instances"));
+            let reply = callboard.client.get(url).send().await.unwrap();
+            let instances: serde_json::Value = reply.json().await.unwrap();
+            (instances[0]["in_flight"] == 0).then_some(())
+        })
+        .await;
     }
 }
 

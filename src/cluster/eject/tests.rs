@@ -169,7 +169,7 @@ impl Stage {
     /// How many are out, and how many may be.
     fn census(&self) -> (usize, usize) {
         let control = self.cluster.control();
-        let (out, present) = census(&control);
+        let Census { out, present, .. } = Census::of(&control);
         (
             out,
             outlier::quota(&control.policy.outlier.unwrap(), present),
@@ -237,6 +237,27 @@ fn a_trial_ends_with_the_first_outcome_while_its_request_goes_on() {
     trial.report(Outcome::Failed, stage.now);
     assert_eq!(stage.availability(0), Availability::Ready);
     assert!(stage.pick_of(0).is_some(), "while the answer is read");
+}
+
+#[test]
+fn the_failures_before_an_ejection_keep_nobody_from_its_trial() {
+    let by_latency = Policy {
+        balance: Balance {
+            algorithm: Algorithm::PeakEwma,
+            ..Balance::default()
+        },
+        ..policy(Outlier::default())
+    };
+    let mut stage = Stage::new(2, &by_latency);
+    let picks: Vec<Pick> = (0..200).map(|_| stage.pick().ok().unwrap()).collect();
+    for mut pick in picks {
+        let is_first = pick.endpoint().instance.id.as_str() == name(0);
+        let outcome = if is_first { FAULT } else { Outcome::Answered };
+        pick.report(outcome, stage.now);
+    }
+    assert_eq!(stage.availability(0), Availability::Ejected);
+    stage.wait(BASE);
+    assert!(stage.pick_of(0).is_some());
 }
 
 #[test]
@@ -463,7 +484,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 64,
+        cases: 32,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

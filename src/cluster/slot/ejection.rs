@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use log::info;
 
+use crate::balance::ewma;
 use crate::cluster::tempo::Beat;
 use crate::endpoint::Standing;
 use crate::health::availability::Probes;
@@ -29,12 +30,6 @@ impl Slot {
     /// When its trial begins; `None` if it is on trial or not out.
     pub(in crate::cluster) fn ejected_until(&self) -> Option<Instant> {
         self.ejection.until()
-    }
-
-    /// Since when it is back from its last ejection; `None` if it never was ejected or still is.
-    #[allow(dead_code, reason = "for whoever starts those slowly that come back")]
-    pub(in crate::cluster) fn back_since(&self) -> Option<Instant> {
-        self.ejection.returned()
     }
 
     /// It failed its requests.
@@ -103,6 +98,8 @@ impl Slot {
             info!("{}/{}: ejected => on trial", instance.service, instance.id);
         }
         if is_due {
+            // By the failures that it was ejected for, it would not be picked for its trial.
+            ewma::forget(&self.endpoint);
             self.settle();
         }
         Beat {

@@ -66,8 +66,9 @@ pub(super) fn add(cells: &[AtomicU64; RECENT], parts: Parts, failed: bool, now: 
         let counts = match seen.behind(number) {
             0 if seen.counts.all < FULL => seen.counts.plus(one),
             0 => seen.counts.halved().plus(one),
-            // A thread that looked at the clock later was here before.
-            behind if behind > NUMBER / 2 && seen.counts.all > 0 => return None,
+            // A thread that looked at the clock later was here before. What is far ahead was counted
+            // in other lengths.
+            behind if behind > NUMBER - 2 * RECENT as u64 && seen.counts.all > 0 => return None,
             _ => one,
         };
         Some((number & NUMBER) << (2 * COUNT_BITS) | counts.pack())
@@ -176,6 +177,20 @@ mod tests {
         // A thread whose clock is a window behind changes nothing.
         add(&cells, parts, true, now + WINDOW * 3);
         assert_eq!(sum(&cells, parts, now + WINDOW * 4).all, 1);
+    }
+
+    #[test]
+    fn what_was_counted_in_other_lengths_stands_in_nobodys_way() {
+        let (cells, parts, now) = (cells(), Parts::of(WINDOW), start());
+        for millis in 0..100 {
+            let other = Parts::of(WINDOW / 1_000);
+            add(&cells, other, true, now + Duration::from_millis(millis));
+        }
+        for part in 0..RECENT as u32 {
+            add(&cells, parts, false, now + WINDOW * part / RECENT as u32);
+        }
+        let all = Counts { failed: 0, all: 8 };
+        assert_eq!(sum(&cells, parts, now + WINDOW * 7 / 8), all);
     }
 
     #[test]
