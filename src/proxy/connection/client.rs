@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
@@ -36,6 +36,9 @@ use super::pace::Pace;
 /// How much is read at once outside of bodies, in bytes.
 const PIECE: usize = 8 << 10;
 
+/// How long a client that has closed its sending side is taken to wait for its answer to begin.
+const HALF_CLOSED: Duration = Duration::from_secs(3);
+
 /// The connection.
 #[derive(Debug)]
 pub(in crate::proxy) struct Client {
@@ -45,6 +48,10 @@ pub(in crate::proxy) struct Client {
     pub(super) buffer: BytesMut,
     /// The client will send no more.
     pub(super) has_ended: bool,
+    /// Until when a client that will send no more is taken to wait for its answer.
+    awaited_until: Option<Instant>,
+    /// Something of the answer has been sent.
+    is_answered: bool,
     pub(super) alarm: Alarm,
     body: Framing,
     pace: Pace,
@@ -90,6 +97,8 @@ impl Client {
             stream: Some(stream),
             buffer: BytesMut::new(),
             has_ended: false,
+            awaited_until: None,
+            is_answered: false,
             alarm: Alarm::default(),
             body: Framing::Done,
             pace: Pace::new(None),
@@ -127,6 +136,8 @@ impl Client {
         self.body = head.body;
         self.pace = Pace::new(rate);
         self.expects_continue = head.expects_continue;
+        self.awaited_until = None;
+        self.is_answered = false;
         self.most = AtomicU64::new(u64::MAX);
         if head.length == self.buffer.len() {
             // Unlike splitting, this leaves nothing behind that would have to be shared.
@@ -155,14 +166,26 @@ impl Client {
         self.stream.as_mut().ok_or_else(gone)
     }
 
-    /// While the answer is awaited, sees whether the connection breaks. What comes is the next
-    /// request; an end is only that: whoever has sent all of a request may say so and still gets the
-    /// answer.
+    /// While the answer is awaited, sees whether the client leaves. What comes is the next request.
+    ///
+    /// An end alone does not tell a client that left from one that has only closed its sending side
+    /// (RFC 9112, section 9.6). One that does so before its answer begins is given some time for that
+    /// to happen; one that does so later has seen enough.
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.has_ended && self.buffer.is_empty() {
             ready!(self.poll_fill(context))?;
+            if self.has_ended && self.is_answered {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
         }
-        Poll::Pending
+        if !self.has_ended || self.is_answered {
+            return Poll::Pending;
+        }
+        let until = *self
+            .awaited_until
+            .get_or_insert_with(|| Instant::now() + HALF_CLOSED);
+        ready!(self.alarm.poll(until, context));
+        Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 
     fn poll_body(
@@ -262,6 +285,7 @@ impl Client {
     /// client that does not take it is not waited for.
     fn sent<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.expects_continue = false;
+        self.is_answered |= self.body == Framing::Done;
         if outcome.is_pending() && self.pace.waits() {
             self.pace.rest(Instant::now());
         }

@@ -42,6 +42,31 @@ async fn an_end_is_an_end_within_a_body_and_none_while_the_answer_is_awaited() {
 }
 
 #[tokio::test]
+async fn who_ends_and_gets_no_answer_for_long_has_left() {
+    let (mut client, theirs, _) = sending(Framing::Done);
+    drop(theirs);
+    assert!(client.read(&mut [0]).now_or_never().is_none());
+    client.awaited_until = Some(Instant::now());
+    let left = client.read(&mut [0]).await.unwrap_err();
+    assert_eq!(left.kind(), io::ErrorKind::ConnectionAborted);
+}
+
+#[tokio::test]
+async fn who_ends_once_the_answer_has_begun_has_left_and_who_did_before_has_not() {
+    let (mut client, mut theirs, _) = sending(Framing::Done);
+    client.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+    AsyncWriteExt::shutdown(&mut theirs).await.unwrap();
+    assert!(client.read(&mut [0]).await.is_err());
+
+    let (mut client, mut theirs, _) = sending(Framing::Done);
+    AsyncWriteExt::shutdown(&mut theirs).await.unwrap();
+    assert!(client.read(&mut [0]).now_or_never().is_none());
+    client.write_all(b"HTTP/1.1 200 OK").await.unwrap();
+    client.awaited_until = Some(Instant::now());
+    assert!(client.read(&mut [0]).now_or_never().is_none());
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_long_breaks_off_before_the_chunk_that_is() {
     let (mut client, mut theirs, _) = sending(Framing::Chunked(Default::default()));
     client.limit_body(5);
