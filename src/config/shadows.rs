@@ -194,7 +194,7 @@ mod tests {
             routes.push(route("a.b.c", &long, &[], &[]));
             assert_eq!(shadowed(&routes), [(20_000, 10_000)]);
         }
-        // Compared with each other they would take minutes.
-        assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+        // Compared with each other they would take many minutes.
+        assert!(begun.elapsed().as_secs() < 120, "{:?}", begun.elapsed());
     }
 }
