@@ -54,7 +54,8 @@
 //!
 //! A module imports only from those above it, and those that stand side by side (registry and pull
 //! beside endpoint, balance and health; balance beside health; cluster beside route; proxy, api,
-//! admin and client; server beside prove) never import each other. `tests/architecture.rs` holds the code to it.
+//! admin and client; server beside prove) never import each other. `tests/architecture.rs` holds the
+//! code to it.
 //!
 //! Architecture invariant: a membership change touches no other service, and in its own service no
 //! other instance's connections, load, verdict or probes.
