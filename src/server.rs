@@ -53,7 +53,7 @@ use crate::route::splits::Splits;
 use control_plane::ControlPlane;
 use door::Door;
 use entrance::Entrance;
-use handover::{Failure, Giver, Handover, Place, Successor};
+use handover::{Failure, Giver, Handover, Held, Place, Successor};
 use reload::Reloader;
 use sockets::Sockets;
 
@@ -116,16 +116,19 @@ fn serve(
     mut successor: Option<Successor>,
 ) -> Result<(), StartError> {
     let listeners = sockets.addresses();
-    let holdings = sockets.holdings(&config);
+    let held = held(&sockets, &config);
     let open_files = open_files();
     let entrance = Arc::new(Entrance::new(&config.registry, open_files));
 
     let (prober, probes) = Prober::new(PROBE_CONCURRENCY);
-    let carried = match &mut successor {
-        Some(successor) => successor.ready()?,
-        None => None,
+    let kept = match &mut successor {
+        Some(successor) => {
+            let carried = successor.ready()?;
+            successor.open(|| store(&config.registry.store, carried.clone()))?
+        }
+        None => store(&config.registry.store, None)?,
     };
-    let (clusters, registry) = membership(&config, &listeners, prober, carried)?;
+    let (clusters, registry) = membership(&config, &listeners, prober, kept)?;
     let clusters_in_time = clusters.clone().keep_time();
     let settings = Arc::new(ArcSwap::from_pointee(request_settings(&config)));
     let splits = Arc::new(splits(&config));
@@ -149,13 +152,7 @@ fn serve(
             quiet: is_quiet,
             registry: registry.clone(),
             store: config.registry.store.clone(),
-            holdings: Arc::new(Mutex::new(holdings.map_or_else(
-                |error| {
-                    warn!("nobody can take over from this process: its sockets: {error}");
-                    None
-                },
-                Some,
-            ))),
+            held: held.clone(),
         },
         path,
         failure: Arc::clone(&failure),
@@ -223,6 +220,7 @@ fn serve(
         shutdown_signal: Box::new(shutdown::Signals {
             gate,
             phases,
+            held,
             grace: config.proxy.shutdown_grace,
         }),
     });
@@ -230,6 +228,14 @@ fn serve(
         Some(why) => Err(TakeOverError::Withdrawn(why.clone()).into()),
         None => Ok(()),
     }
+}
+
+/// The sockets once more, for a process to come.
+fn held(sockets: &Sockets, config: &Config) -> Held {
+    let holdings = sockets.holdings(config).inspect_err(|error| {
+        warn!("nobody can take over from this process: its sockets: {error}");
+    });
+    Held::new(holdings.ok())
 }
 
 /// How many files the process may have open, raised as far as the system allows.
@@ -259,13 +265,13 @@ fn membership(
     config: &Config,
     listeners: &[SocketAddr],
     prober: Prober,
-    carried: Option<Recovered>,
+    store: Box<dyn Store>,
 ) -> Result<(Clusters, Registry), StartError> {
     // Each tells the other of changes, so one of them must be told of the other afterwards.
     let told = Told::default();
     let clusters = Clusters::new(config.policies.clone(), prober, told.clone());
     let registry = Registry::start(
-        store(&config.registry.store, carried)?,
+        store,
         rules(config, listeners),
         Arc::new(clusters.clone()),
     )?;

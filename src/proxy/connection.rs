@@ -57,9 +57,9 @@ impl Connections {
         &self.gate
     }
 
-    /// Serves a connection that was accepted from `peer` until it ends.
+    /// Serves a connection that was accepted from `peer` until it ends. Whoever accepted it counts it
+    /// at the gate.
     pub async fn serve(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let _open = self.gate.open();
         let stream: Stream = match plain::Plain::new(stream, peer) {
             Ok(stream) => Box::new(stream),
             Err(error) => return debug!("{peer} left before it was served: {error}"),

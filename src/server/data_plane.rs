@@ -24,6 +24,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// How long connections are still taken that had come before the data plane was told to close.
 const LAST_ACCEPTS: Duration = Duration::from_secs(1);
+/// How many of those are taken before others get a turn.
+const AT_ONCE: usize = 32;
 
 /// The sockets, what serves their connections, and the signal that closes them. Pingora's own signal
 /// comes too late: it ends the process, and by then the last request must be done.
@@ -86,7 +88,7 @@ impl Acceptor {
                 self.accept(&listener, closing).await;
                 self.connections.gate().close();
                 match listener.into_std() {
-                    Ok(socket) => self.accept_last(&socket),
+                    Ok(socket) => self.accept_last(&socket).await,
                     Err(error) => error!("the data plane lost its socket: {error}"),
                 }
             }
@@ -124,10 +126,14 @@ impl Acceptor {
 
     /// Accepts what the system's queue holds. Tokio may not know of the last of it yet, so this asks the
     /// system itself.
-    fn accept_last(&mut self, socket: &TcpListener) {
+    async fn accept_last(&mut self, socket: &TcpListener) {
         let started = Instant::now();
         let mut count = 0;
         while started.elapsed() < LAST_ACCEPTS {
+            if count % AT_ONCE == AT_ONCE - 1 {
+                // Those that were accepted are served on the same threads.
+                tokio::task::yield_now().await;
+            }
             let Some(place) = self.places.try_take() else {
                 break;
             };
@@ -152,9 +158,11 @@ impl Acceptor {
 
     fn serve(&self, place: Option<OwnedSemaphorePermit>, stream: TcpStream, peer: SocketAddr) {
         let connections = Arc::clone(&self.connections);
+        // From here on: a process that is about to leave does not wait for a task that has not begun.
+        let open = connections.gate().open();
         tokio::spawn(async move {
             connections.serve(stream, peer).await;
-            drop(place);
+            drop((open, place));
         });
     }
 

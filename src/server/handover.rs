@@ -35,7 +35,7 @@ mod taking;
 use std::io;
 use std::time::Duration;
 
-pub(super) use giving::{Giver, Holdings};
+pub(super) use giving::{Giver, Held, Holdings};
 pub(super) use place::Place;
 pub(super) use service::{Failure, Handover, placed};
 pub(super) use taking::{Offer, Successor, take_sockets};

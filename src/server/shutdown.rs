@@ -17,6 +17,7 @@ use crate::admin::health::Readiness;
 use crate::proxy::gate::Gate;
 
 use super::door::Door;
+use super::handover::Held;
 
 /// How long the control plane gets to finish its answers.
 const CONTROL_GRACE: Duration = Duration::from_secs(3);
@@ -119,6 +120,7 @@ impl Phases {
 pub(super) struct Signals {
     pub(super) gate: Arc<Gate>,
     pub(super) phases: Phases,
+    pub(super) held: Held,
     pub(super) grace: Duration,
 }
 
@@ -153,6 +155,7 @@ impl Signals {
     async fn leave(&self) {
         info!("leaving: {} requests in flight", self.gate.inside());
         self.phases.readiness.send_replace(Readiness::Leaving);
+        self.held.release();
         self.phases.data_closing.send_replace(true);
         if !self.emptied().await {
             let (left, open) = (self.gate.inside(), self.gate.connections());

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
@@ -43,8 +43,29 @@ pub(in crate::server) struct Giver {
     pub(in crate::server) quiet: watch::Receiver<bool>,
     pub(in crate::server) registry: Registry,
     pub(in crate::server) store: config::Store,
-    /// Empty once the process is leaving: an open socket would keep clients waiting for nobody.
-    pub(in crate::server) holdings: Arc<Mutex<Option<Holdings>>>,
+    pub(in crate::server) held: Held,
+}
+
+/// The sockets for a process to come, until this one leaves: an open socket would keep clients
+/// waiting for nobody.
+#[derive(Clone)]
+pub(in crate::server) struct Held(Arc<Mutex<Option<Holdings>>>);
+
+impl Held {
+    pub(in crate::server) fn new(holdings: Option<Holdings>) -> Self {
+        Self(Arc::new(Mutex::new(holdings)))
+    }
+
+    /// Closes them. Whoever accepts from them must still do so: what comes between the last accept
+    /// and the last close is refused by the system.
+    pub(in crate::server) fn release(&self) {
+        self.lock().take();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Holdings>> {
+        // Nothing under the lock leaves it half changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why there was no handover.
@@ -65,7 +86,6 @@ impl Giver {
             () = self.accept(&place, &busy) => {}
             _ = closing.wait_for(|&closing| closing) => {}
         }
-        self.holdings().take();
         if self.phases.is_replaced() {
             place.leave();
         }
@@ -181,7 +201,7 @@ impl Giver {
     }
 
     fn welcome(&self, channel: &mut Channel) -> Result<(), Broken> {
-        let holdings = self.holdings();
+        let holdings = self.held.lock();
         let Some(Holdings { proxy, registry }) = &*holdings else {
             return Err(Broken::Refused("this process is leaving".to_owned()));
         };
@@ -248,12 +268,6 @@ impl Giver {
 
     /// Leaves with nothing handed over, and nothing to be handed over.
     pub(super) fn leave(&self) {
-        self.holdings().take();
         self.phases.replaced();
-    }
-
-    fn holdings(&self) -> std::sync::MutexGuard<'_, Option<Holdings>> {
-        // Nothing under the lock leaves it half changed.
-        self.holdings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

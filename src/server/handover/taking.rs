@@ -4,6 +4,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
@@ -16,10 +18,15 @@ use super::channel::{Channel, ChannelError};
 use super::message::PROTOCOL;
 use super::{LETTING_GO, Message, STARTING, STEP, TakeOverError};
 
+/// How long to wait between two tries to open the store.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// A process on its way to take another's place.
 #[derive(Debug)]
 pub(in crate::server) struct Successor {
     channel: Channel,
+    /// The other died.
+    is_alone: bool,
 }
 
 /// How it ended.
@@ -46,7 +53,11 @@ pub(in crate::server) fn take_sockets(config: &Config) -> Result<(Sockets, Succe
     let mut channel = channel.map_err(TakeOverError::from)?;
     let offer = ask(&mut channel, &config.registry.store)?;
     let sockets = sockets::take(config, offer)?;
-    Ok((sockets, Successor { channel }))
+    let successor = Successor {
+        channel,
+        is_alone: false,
+    };
+    Ok((sockets, successor))
 }
 
 /// What the other has: configured addresses and the sockets that listen there.
@@ -116,10 +127,29 @@ impl Successor {
             Ok(Message::Withdrawn { why }) => Err(TakeOverError::Withdrawn(why).into()),
             Err(error @ (ChannelError::Ended | ChannelError::Io(_))) => {
                 warn!("{error}; going on without it");
+                self.is_alone = true;
                 Ok(None)
             }
             Ok(other) => Err(TakeOverError::from(ChannelError::unexpected(&other)).into()),
             Err(error) => Err(TakeOverError::from(error).into()),
+        }
+    }
+
+    /// Opens the store with `open`. A process that dies closes its files one by one, so one that did
+    /// may still have the store for a moment.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub(in crate::server) fn open<T, E>(
+        &self,
+        mut open: impl FnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let until = Instant::now() + STEP;
+        loop {
+            match open() {
+                Err(_) if self.is_alone && Instant::now() < until => thread::sleep(AGAIN),
+                outcome => return outcome,
+            }
         }
     }
 
