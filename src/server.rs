@@ -270,11 +270,7 @@ fn membership(
     // Each tells the other of changes, so one of them must be told of the other afterwards.
     let told = Told::default();
     let clusters = Clusters::new(config.policies.clone(), prober, told.clone());
-    let registry = Registry::start(
-        store,
-        rules(config, listeners),
-        Arc::new(clusters.clone()),
-    )?;
+    let registry = Registry::start(store, rules(config, listeners), Arc::new(clusters.clone()))?;
     told.0.get_or_init(|| registry.clone());
     Ok((clusters, registry))
 }

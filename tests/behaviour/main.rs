@@ -52,6 +52,7 @@ mod tls;
 mod tokens;
 mod upgrading;
 mod upgrading_in_vain;
+mod upgrading_killed;
 mod upgrading_under_load;
 mod upstream_faults;
 mod upstream_time;

@@ -123,7 +123,12 @@ impl Callboard {
     pub(crate) fn upgrade(&mut self) -> Predecessor {
         let (process, [proxy, registry]) = launch(&self.folder, &mut self.beside("upgrade"));
         assert_eq!((&proxy, &registry), (&self.proxy, &self.registry));
-        Predecessor(std::mem::replace(&mut self.process, process))
+        self.adopt(process)
+    }
+
+    /// Goes by `successor`, which has taken this process's place.
+    pub(crate) fn adopt(&mut self, successor: Child) -> Predecessor {
+        Predecessor(std::mem::replace(&mut self.process, successor))
     }
 
     /// The command line of this callboard with another `subcommand`, to be run in its folder.
@@ -140,6 +145,11 @@ impl Callboard {
     pub(crate) fn crash(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Whether the process still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
     }
 
     /// The process's id.
