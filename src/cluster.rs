@@ -30,6 +30,8 @@ mod reconcile;
 mod shares;
 mod slot;
 pub mod status;
+#[cfg(test)]
+mod stress;
 mod tempo;
 #[cfg(test)]
 mod tests;

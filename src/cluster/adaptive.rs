@@ -59,12 +59,13 @@ impl Adaptive {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Puts new limits in force. Turned on anew, it starts afresh.
-    pub(super) fn configure(&self, limits: &Limits) {
+    /// Puts new limits in force. Turned on anew, it starts afresh, and no lower than at what is in
+    /// flight: that much the service is taking already.
+    pub(super) fn configure(&self, limits: &Limits, in_flight: u64) {
         let mut state = self.state();
         let max = limits.in_flight.unwrap_or(MAX);
         if limits.adaptive && !self.on.load(Ordering::Relaxed) {
-            state.gradient = Gradient::new(max);
+            state.gradient = Gradient::under_load(max, in_flight);
         }
         state.gradient.set_max(max);
         self.limit.store(state.gradient.limit(), Ordering::Relaxed);

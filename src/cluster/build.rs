@@ -26,7 +26,7 @@ impl Cluster {
     }
 
     /// Makes one table outside the lock, and publishes it; says whether it still fits.
-    fn build_once(&self) -> bool {
+    fn build_once(self: &Arc<Self>) -> bool {
         let (policy, members) = {
             let control = self.control();
             let members: Vec<Arc<Endpoint>> = Active::members(control.slots.values());
@@ -45,8 +45,11 @@ impl Cluster {
         };
         let mut control = self.control();
         let next = Active::build(&control.policy, control.slots.values(), self.zone(), &whole);
-        control.building = next.picker.is_provisional();
+        let fits = !next.picker.is_provisional();
+        control.building = !fits;
         self.active.store(Arc::new(next));
-        !control.building
+        drop(control);
+        self.serve();
+        fits
     }
 }

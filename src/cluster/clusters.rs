@@ -21,7 +21,8 @@ use super::vacant::Vacant;
 use super::{Cluster, Surroundings, Witness};
 
 /// A persistent map: adding a service costs the same however many there are.
-type ClusterMap = GenericHashMap<ServiceName, Arc<Cluster>, RandomState, DefaultSharedPtr>;
+pub(super) type ClusterMap =
+    GenericHashMap<ServiceName, Arc<Cluster>, RandomState, DefaultSharedPtr>;
 
 /// The handle to all clusters. Cheap to clone.
 #[derive(Clone)]
@@ -62,8 +63,8 @@ impl Clusters {
     }
 
     /// Every cluster there is now.
-    pub(super) fn all(&self) -> Vec<Arc<Cluster>> {
-        self.shared.map.load().values().cloned().collect()
+    pub(super) fn all(&self) -> Arc<ClusterMap> {
+        self.shared.map.load_full()
     }
 
     /// The policies in force.
@@ -143,6 +144,8 @@ impl Clusters {
         // Whoever has found the cluster already must find nobody in it.
         cluster.reconcile(&OrdMap::new());
         if holds {
+            // It may have come and gone between two publications, and is kept once.
+            vacant.forget(service);
             let room = vacant.keep(service, false, |name| self.find(name.as_str()));
             if let Some(evicted) = &room.evicted {
                 self.remove(evicted);

@@ -74,6 +74,13 @@ impl Gradient {
         }
     }
 
+    /// As [`Gradient::new`], for a service that has so many requests in flight.
+    pub(super) fn under_load(max: u32, in_flight: u64) -> Self {
+        let mut gradient = Self::new(max);
+        gradient.limit = gradient.limit.max(in_flight as f64).min(gradient.max);
+        gradient
+    }
+
     /// How many requests may be in flight.
     pub(super) fn limit(&self) -> u32 {
         self.limit as u32

@@ -69,7 +69,7 @@ impl Cluster {
         }
         let outlier_changed = control.policy.outlier != policy.outlier;
         control.policy = Arc::new(policy.clone());
-        self.adaptive.configure(&policy.limits);
+        self.adaptive.configure(&policy.limits, self.in_flight());
         let mut changed = Vec::new();
         let now = Instant::now();
         for (id, slot) in &mut control.slots {

@@ -37,7 +37,7 @@ impl Clusters {
 
     /// One step of every cluster.
     pub fn tick(&self, now: Instant) {
-        for cluster in self.all() {
+        for cluster in self.all().values() {
             cluster.tick(now);
         }
     }

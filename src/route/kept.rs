@@ -17,15 +17,20 @@ const MAX_SIZE: u64 = 16 << 20;
 #[derive(Debug)]
 pub(super) struct Kept {
     path: PathBuf,
+    /// Whether there may be a file that was not read, which must not be overwritten.
+    unread: bool,
 }
 
 impl Kept {
     pub(super) fn at(path: PathBuf) -> Self {
-        Self { path }
+        Self {
+            path,
+            unread: false,
+        }
     }
 
     /// What is kept; nothing if the file is missing or damaged.
-    pub(super) fn read(&self) -> Set {
+    pub(super) fn read(&mut self) -> Set {
         let path = self.path.display();
         match self.try_read() {
             Ok(set) => set,
@@ -36,14 +41,18 @@ impl Kept {
                          of the configuration",
                         aside.display()
                     ),
-                    Err(again) => error!(
-                        "{path} is damaged ({error}) and cannot be set aside ({again}): routes have \
-                         the splits of the configuration"
-                    ),
+                    Err(again) => {
+                        self.unread = true;
+                        error!(
+                            "{path} is damaged ({error}) and cannot be set aside ({again}): routes \
+                             have the splits of the configuration"
+                        );
+                    }
                 }
                 Set::new()
             }
             Err(error) => {
+                self.unread = true;
                 error!(
                     "{path} cannot be read: {error}: routes have the splits of the configuration"
                 );
@@ -81,16 +90,22 @@ impl Kept {
         })
     }
 
-    fn try_write(&self, set: &Set) -> io::Result<()> {
-        let folder = self.folder();
-        fs::create_dir_all(folder)?;
+    fn try_write(&mut self, set: &Set) -> io::Result<()> {
+        let folder = self.folder().to_owned();
+        fs::create_dir_all(&folder)?;
+        if self.unread {
+            match self.set_aside() {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => self.unread = false,
+            }
+        }
         let draft = self.beside(".new");
         let mut file = File::create(&draft)?;
         file.write_all(&serde_json::to_vec_pretty(set)?)?;
         file.sync_all()?;
         fs::rename(&draft, &self.path)?;
         // The rename is on the disk only when its folder is.
-        File::open(folder)?.sync_all()
+        File::open(&folder)?.sync_all()
     }
 
     fn set_aside(&self) -> io::Result<PathBuf> {

@@ -89,7 +89,7 @@ impl Splits {
 
     /// The routes of the file, with what was set in an earlier life and kept at `path`.
     pub fn kept_at(path: PathBuf, routing: Routing) -> Self {
-        let kept = Kept::at(path);
+        let mut kept = Kept::at(path);
         let set = kept.read();
         let splits = Self {
             changing: Mutex::new(Some(kept)),
@@ -374,6 +374,22 @@ mod tests {
         }
         let aside = fs::read_dir(folder.path()).unwrap().count() - 1;
         assert_eq!(aside, 7);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_cannot_be_read_is_set_aside_before_the_next_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("splits.json");
+        // A folder can be moved and not read, by whatever user.
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), "kept").unwrap();
+        let splits = at(&path);
+        let one = split(&[("web", 1)]);
+        splits.set("web", one.clone(), |_| true, &"me").unwrap();
+        assert_eq!(in_force(&at(&path), "web"), (one, true));
+        let aside = folder.path().join("splits.json.damaged-1/inside");
+        assert_eq!(fs::read_to_string(aside).unwrap(), "kept");
     }
 
     #[test]

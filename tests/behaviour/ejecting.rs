@@ -99,7 +99,14 @@ async fn a_share_of_failures_ejects_without_a_row_of_them() {
 
 #[tokio::test]
 async fn an_instance_that_refuses_connections_is_ejected() {
-    let callboard = ejecting("base_ejection: 5m");
+    // Without repeating what was sent; off would also keep what was not from going elsewhere.
+    let callboard = Setup::default()
+        .registry("admission: trust")
+        .top(
+            "defaults: {balance: round_robin, check: off, retry: {attempts: 0}, \
+             outlier: {base_ejection: 5m}}",
+        )
+        .start();
     let instances = several(&callboard, 2).await;
     let dead = Instance::dead("dead");
     callboard.register("web", &dead, json!({})).await;

@@ -381,6 +381,19 @@ fn the_adaptive_limit_takes_the_place_of_the_fixed_one() {
     assert_eq!(take_all().0.len(), 7);
 }
 
+#[test]
+fn an_adaptive_limit_that_is_turned_on_under_load_starts_at_what_is_in_flight() {
+    let mut policy = limits(None, None, 0);
+    let cluster = cluster(policy.clone(), 2);
+    let _held: Vec<_> = (0..50).map(|_| pick(&cluster).ok().unwrap()).collect();
+    policy.limits.adaptive = true;
+    cluster.configure(&policy, Admission::Trust);
+    assert_eq!(cluster.adaptive.limit(), 50);
+    policy.limits.in_flight = Some(30);
+    cluster.configure(&policy, Admission::Trust);
+    assert_eq!(cluster.adaptive.limit(), 30);
+}
+
 /// What happens to a line.
 #[derive(Clone, Debug)]
 enum Step {
