@@ -144,8 +144,6 @@ impl Clusters {
         // Whoever has found the cluster already must find nobody in it.
         cluster.reconcile(&OrdMap::new());
         if holds {
-            // It may have come and gone between two publications, and is kept once.
-            vacant.forget(service);
             let room = vacant.keep(service, false, |name| self.find(name.as_str()));
             if let Some(evicted) = &room.evicted {
                 self.remove(evicted);

@@ -54,7 +54,13 @@ impl Cluster {
         let control = &mut *guard;
         let mut beat = shares::beat(control, now);
         let mut told = Vec::new();
-        for (id, slot) in &mut control.slots {
+        let ejected = if control.out > 0 {
+            Some(&mut control.slots)
+        } else {
+            // Only they wait for anything, and there may be ten thousand slots.
+            None
+        };
+        for (id, slot) in ejected.into_iter().flatten() {
             let step = slot.tick(&control.policy, now);
             beat.changed |= step.changed;
             beat.restless |= step.restless;

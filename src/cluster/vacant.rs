@@ -43,6 +43,8 @@ impl Vacant {
         stranger: bool,
         cluster: impl Fn(&ServiceName) -> Option<Arc<Cluster>>,
     ) -> Room {
+        // It may have come and gone between two publications, and has one place all the same.
+        self.forget(service);
         let (names, most) = if stranger {
             (&mut self.strangers, STRANGERS)
         } else {
@@ -134,6 +136,16 @@ mod tests {
         assert!(clusters.find("known").is_some_and(|it| !it.is_stranger()));
         assert!(clusters.find("name-0").is_none());
         assert!(clusters.expect("no name/", false).is_none());
+    }
+
+    #[test]
+    fn whoever_leaves_twice_is_kept_once() {
+        let mut vacant = Vacant::default();
+        for stranger in [false, true, false] {
+            let room = vacant.keep(&"web".parse().unwrap(), stranger, |_| None);
+            assert!(room.granted && room.evicted.is_none());
+        }
+        assert_eq!((vacant.known.len(), vacant.strangers.len()), (1, 0));
     }
 
     #[tokio::test]

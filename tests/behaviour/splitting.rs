@@ -266,6 +266,34 @@ async fn a_step_that_was_not_seen_is_not_undone() {
 }
 
 #[tokio::test]
+async fn of_several_who_saw_the_same_split_one_changes_it() {
+    let (callboard, _sides) = with_both_sides(Setup::default().top(ROUTE)).await;
+    let seen = call(&callboard, None, ("GET", SPLIT, Value::Null)).await;
+    let mut seen = seen.headers()["etag"].clone();
+    for round in 0..5 {
+        let changing: Vec<_> = (1..=8)
+            .map(|number| {
+                let to = split(100 * (round + 1), number);
+                let request = callboard.client.put(callboard.api("/routes/shop/split"));
+                tokio::spawn(request.header("If-Match", seen.clone()).json(&to).send())
+            })
+            .collect();
+        let mut winners = Vec::new();
+        for one in changing {
+            let reply = one.await.unwrap().unwrap();
+            match reply.status().as_u16() {
+                200 => winners.push(reply.headers()["etag"].clone()),
+                status => assert_eq!(status, 412),
+            }
+        }
+        assert_eq!(winners.len(), 1);
+        let shown = call(&callboard, None, ("GET", SPLIT, Value::Null)).await;
+        seen = shown.headers()["etag"].clone();
+        assert_eq!(seen, winners[0]);
+    }
+}
+
+#[tokio::test]
 async fn only_an_admin_moves_a_split_and_readers_see_it() {
     let tokens = [
         ("reader", "read"),
