@@ -34,6 +34,8 @@ pub mod status;
 mod stress;
 mod tempo;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 mod vacant;
 mod wait;

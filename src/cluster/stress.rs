@@ -2,9 +2,8 @@
 //! waits may be forgotten.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use fastrand::Rng;
 
@@ -15,9 +14,6 @@ use super::*;
 use crate::balance::Algorithm;
 use crate::endpoint::Endpoint;
 use crate::health::outlier::Outlier;
-use crate::instance::check::CheckOverride;
-use crate::instance::{Instance, Scheme};
-use crate::registry::snapshot::Revision;
 
 const LONG: Duration = Duration::from_secs(60);
 const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -25,45 +21,16 @@ const IDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 type Seen = Arc<Mutex<HashMap<u64, Arc<Endpoint>>>>;
 
 fn cluster() -> Arc<Cluster> {
-    let surroundings = Surroundings {
-        prober: Prober::new(1).0,
-        witness: Box::new(()),
-        zone: Some("east".to_owned()),
-    };
-    Arc::new(Cluster::new(
-        "web".parse().unwrap(),
-        Arc::new(patient(Algorithm::RoundRobin)),
-        Admission::Trust,
-        Arc::new(surroundings),
-    ))
+    testing::cluster(&patient(Algorithm::RoundRobin), Some("east"))
 }
 
 fn member(id: &str, generation: u64, port: u16) -> Member {
-    let instance = Instance {
-        service: "web".parse().unwrap(),
-        id: id.parse().unwrap(),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: NonZeroU16::new(port).unwrap(),
-        scheme: Scheme::Http,
-        weight: 1,
-        zone: Some("east".to_owned()),
-        tags: Default::default(),
-        metadata: Default::default(),
-        ttl: None,
-        check: CheckOverride::default(),
-        generation: Some(generation),
-    };
-    Member {
-        instance: Arc::new(instance),
-        lease: None,
-        draining: false,
-        created: Revision(1),
-        modified: Revision(1),
-        observed: Revision(1),
-        registered_at: SystemTime::UNIX_EPOCH,
-        owner: None,
-        recalled: None,
-    }
+    let mut member = testing::member(id);
+    let instance = Arc::make_mut(&mut member.instance);
+    instance.port = NonZeroU16::new(port).unwrap();
+    instance.zone = Some("east".to_owned());
+    instance.generation = Some(generation);
+    member
 }
 
 /// Everybody who finds no place waits, and for long.

@@ -1,8 +1,6 @@
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU16;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use imbl::OrdMap;
 use proptest::prelude::*;
@@ -11,12 +9,9 @@ use super::*;
 use crate::balance::{Algorithm, Balance};
 use crate::cluster::pick::{Nobody, Tried};
 use crate::cluster::policy::{Admission, Panic, Policy};
-use crate::cluster::{Surroundings, Witness};
+use crate::cluster::testing::{cluster, member};
 use crate::health::outlier::Outlier;
-use crate::health::probe::Prober;
-use crate::instance::check::CheckOverride;
-use crate::instance::{Instance, Scheme};
-use crate::registry::snapshot::{Member, Revision};
+use crate::registry::snapshot::Member;
 
 const BASE: Duration = Duration::from_secs(30);
 const FAULT: Outcome = Outcome::Faulted { retry_after: None };
@@ -40,52 +35,14 @@ fn policy(outlier: Outlier) -> Policy {
     }
 }
 
-fn member(id: &str, check: CheckOverride) -> Member {
-    Member {
-        instance: Arc::new(Instance {
-            service: "web".parse().unwrap(),
-            id: id.parse().unwrap(),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: NonZeroU16::new(8_080).unwrap(),
-            scheme: Scheme::Http,
-            weight: 1,
-            zone: None,
-            tags: Default::default(),
-            metadata: Default::default(),
-            ttl: None,
-            check,
-            generation: None,
-        }),
-        lease: None,
-        draining: false,
-        created: Revision(1),
-        modified: Revision(1),
-        observed: Revision(1),
-        registered_at: SystemTime::UNIX_EPOCH,
-        owner: None,
-        recalled: None,
-    }
-}
-
 fn name(index: usize) -> String {
     format!("web-{index}")
 }
 
 impl Stage {
     fn new(members: usize, policy: &Policy) -> Self {
-        let surroundings = Surroundings {
-            prober: Prober::new(1).0,
-            witness: Box::new(()) as Box<dyn Witness>,
-            zone: None,
-        };
-        let cluster = Arc::new(Cluster::new(
-            "web".parse().unwrap(),
-            Arc::new(policy.clone()),
-            Admission::Trust,
-            Arc::new(surroundings),
-        ));
         let mut stage = Self {
-            cluster,
+            cluster: cluster(policy, None),
             members: OrdMap::new(),
             now: Instant::now() + Duration::from_secs(60),
         };
@@ -104,7 +61,7 @@ impl Stage {
     }
 
     fn join(&mut self, index: usize) {
-        let member = member(&name(index), CheckOverride::default());
+        let member = member(&name(index));
         let id = member.instance.id.clone();
         self.members.insert(id, Arc::new(member));
         self.publish();

@@ -1,10 +1,8 @@
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
 
 use imbl::OrdMap;
 use proptest::prelude::*;
@@ -13,12 +11,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::cluster::limit::Limit;
 use crate::cluster::policy::{Admission, Hold, Limits};
-use crate::cluster::{Surroundings, Witness};
+use crate::cluster::testing;
 use crate::endpoint::Standing;
-use crate::health::probe::Prober;
-use crate::instance::check::CheckOverride;
-use crate::instance::{Instance, Scheme};
-use crate::registry::snapshot::{Member, Revision};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(20);
@@ -45,48 +39,15 @@ fn holding(max: u32, timeout: Duration) -> Policy {
 }
 
 fn cluster(policy: Policy, members: u16) -> Arc<Cluster> {
-    let surroundings = Surroundings {
-        prober: Prober::new(1).0,
-        witness: Box::new(()) as Box<dyn Witness>,
-        zone: None,
-    };
-    let cluster = Arc::new(Cluster::new(
-        "web".parse().unwrap(),
-        Arc::new(policy),
-        Admission::Trust,
-        Arc::new(surroundings),
-    ));
+    let cluster = testing::cluster(&policy, None);
     publish(&cluster, 1..=members);
     cluster
 }
 
 fn publish(cluster: &Arc<Cluster>, ports: impl IntoIterator<Item = u16>) {
     let member = |port: u16| {
-        let instance = Instance {
-            service: "web".parse().unwrap(),
-            id: format!("web-{port}").parse().unwrap(),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: NonZeroU16::new(port).unwrap(),
-            scheme: Scheme::Http,
-            weight: 1,
-            zone: None,
-            tags: Default::default(),
-            metadata: Default::default(),
-            ttl: None,
-            check: CheckOverride::default(),
-            generation: None,
-        };
-        let member = Member {
-            instance: Arc::new(instance),
-            lease: None,
-            draining: false,
-            created: Revision(1),
-            modified: Revision(1),
-            observed: Revision(1),
-            registered_at: SystemTime::UNIX_EPOCH,
-            owner: None,
-            recalled: None,
-        };
+        let mut member = testing::member(&format!("web-{port}"));
+        Arc::make_mut(&mut member.instance).port = NonZeroU16::new(port).unwrap();
         (member.instance.id.clone(), Arc::new(member))
     };
     let members: OrdMap<_, _> = ports.into_iter().map(member).collect();

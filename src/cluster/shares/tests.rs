@@ -1,23 +1,19 @@
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use imbl::OrdMap;
 use proptest::prelude::*;
 
+use super::super::Cluster;
 use super::super::load::Report;
 use super::super::pick::{Pick, Tried};
 use super::super::policy::{Admission, Policy, SlowStart};
-use super::super::{Cluster, Surroundings};
+use super::super::testing::{cluster, member};
 use super::effective;
 use crate::balance::{Algorithm, Balance};
-use crate::health::probe::Prober;
-use crate::instance::check::CheckOverride;
-use crate::instance::{Instance, Scheme};
 use crate::names::InstanceId;
-use crate::registry::snapshot::{Fitness, Member, Revision};
+use crate::registry::snapshot::{Fitness, Member};
 
 const WINDOW: Duration = Duration::from_secs(600);
 const PICKS: usize = 4_000;
@@ -31,19 +27,8 @@ struct Fleet {
 
 impl Fleet {
     fn new(policy: Policy) -> Self {
-        let surroundings = Surroundings {
-            prober: Prober::new(1).0,
-            witness: Box::new(()),
-            zone: Some("east".to_owned()),
-        };
-        let cluster = Cluster::new(
-            "web".parse().unwrap(),
-            Arc::new(policy),
-            Admission::Trust,
-            Arc::new(surroundings),
-        );
         Self {
-            cluster: Arc::new(cluster),
+            cluster: cluster(&policy, Some("east")),
             members: OrdMap::new(),
             start: Instant::now(),
         }
@@ -118,34 +103,6 @@ impl Fleet {
     fn part_of(&self, id: &str) -> f64 {
         let hits = (0..PICKS).filter(|_| name(&self.pick()) == id).count();
         hits as f64 / PICKS as f64
-    }
-}
-
-fn member(id: &str) -> Member {
-    let instance = Instance {
-        service: "web".parse().unwrap(),
-        id: id.parse().unwrap(),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: NonZeroU16::new(8_080).unwrap(),
-        scheme: Scheme::Http,
-        weight: 1,
-        zone: None,
-        tags: Default::default(),
-        metadata: Default::default(),
-        ttl: None,
-        check: CheckOverride::default(),
-        generation: None,
-    };
-    Member {
-        instance: Arc::new(instance),
-        lease: None,
-        draining: false,
-        created: Revision(1),
-        modified: Revision(1),
-        observed: Revision(1),
-        registered_at: SystemTime::UNIX_EPOCH,
-        owner: None,
-        recalled: None,
     }
 }
 

@@ -1,0 +1,57 @@
+//! What tests of clusters start from.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::policy::{Admission, Policy};
+use super::{Cluster, Surroundings};
+use crate::health::probe::Prober;
+use crate::instance::check::CheckOverride;
+use crate::instance::{Instance, Scheme};
+use crate::registry::snapshot::{Member, Revision};
+
+/// A cluster without members, whose proxy runs in this zone. It takes members at their word.
+pub(super) fn cluster(policy: &Policy, zone: Option<&str>) -> Arc<Cluster> {
+    let surroundings = Surroundings {
+        prober: Prober::new(1).0,
+        witness: Box::new(()),
+        zone: zone.map(str::to_owned),
+    };
+    Arc::new(Cluster::new(
+        "web".parse().unwrap(),
+        Arc::new(policy.clone()),
+        Admission::Trust,
+        Arc::new(surroundings),
+    ))
+}
+
+/// A static member of weight 1 that has just registered.
+pub(super) fn member(id: &str) -> Member {
+    let instance = Instance {
+        service: "web".parse().unwrap(),
+        id: id.parse().unwrap(),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port: NonZeroU16::new(8_080).unwrap(),
+        scheme: Scheme::Http,
+        weight: 1,
+        zone: None,
+        tags: Default::default(),
+        metadata: Default::default(),
+        ttl: None,
+        check: CheckOverride::default(),
+        generation: None,
+    };
+    Member {
+        instance: Arc::new(instance),
+        lease: None,
+        draining: false,
+        created: Revision(1),
+        modified: Revision(1),
+        observed: Revision(1),
+        registered_at: SystemTime::UNIX_EPOCH,
+        owner: None,
+        recalled: None,
+    }
+}
