@@ -53,7 +53,7 @@ use crate::route::splits::Splits;
 use control_plane::ControlPlane;
 use door::Door;
 use entrance::Entrance;
-use handover::{Failure, Giver, Handover, Held, Place, Successor};
+use handover::{Carried, Failure, Giver, Handover, Held, Place, Successor};
 use reload::Reloader;
 use sockets::Sockets;
 
@@ -121,17 +121,18 @@ fn serve(
     let entrance = Arc::new(Entrance::new(&config.registry, open_files));
 
     let (prober, probes) = Prober::new(PROBE_CONCURRENCY);
+    let mut carried = Carried::default();
     let kept = match &mut successor {
         Some(successor) => {
-            let carried = successor.ready()?;
-            successor.open(|| store(&config.registry.store, carried.clone()))?
+            carried = successor.ready()?;
+            successor.open(|| store(&config.registry.store, carried.membership.take()))?
         }
         None => store(&config.registry.store, None)?,
     };
     let (clusters, registry) = membership(&config, &listeners, prober, kept)?;
     let clusters_in_time = clusters.clone().keep_time();
     let settings = Arc::new(ArcSwap::from_pointee(request_settings(&config)));
-    let splits = Arc::new(splits(&config));
+    let splits = Arc::new(splits(&config, carried.splits.as_deref()));
     let gate = Arc::new(Gate::default());
     let (phases, phase) = shutdown::phases(match successor {
         Some(_) => Door::Shut,
@@ -151,6 +152,7 @@ fn serve(
             phases: phases.clone(),
             quiet: is_quiet,
             registry: registry.clone(),
+            splits: Arc::clone(&splits),
             store: config.registry.store.clone(),
             held: held.clone(),
         },
@@ -316,11 +318,17 @@ fn mirrored_from(config: &Config) -> Option<Arc<[Arc<str>]>> {
 }
 
 /// The routes, with the splits that were set in an earlier life if registrations outlive it too. They
-/// are kept beside those.
-fn splits(config: &Config) -> Splits {
+/// are kept beside those, or were `carried` over by a process before.
+fn splits(config: &Config, carried: Option<&str>) -> Splits {
     let routing = config.routing.clone();
     match &config.registry.store {
-        config::Store::Memory => Splits::new(routing),
+        config::Store::Memory => {
+            let splits = Splits::new(routing);
+            if let Some(Err(error)) = carried.map(|text| splits.inherit(text)) {
+                warn!("routes have the splits of the configuration: {error}");
+            }
+            splits
+        }
         config::Store::Sqlite(settings) => {
             Splits::kept_at(settings.path.with_extension("splits.json"), routing)
         }

@@ -99,6 +99,29 @@ impl Splits {
         splits
     }
 
+    /// What is set, as text for [`Splits::inherit`] in another process.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub fn to_text(&self) -> io::Result<String> {
+        Ok(serde_json::to_string(&self.live.load().set)?)
+    }
+
+    /// Goes by what another process had set, as far as the file says the same of those routes.
+    ///
+    /// # Errors
+    /// When `text` cannot be believed; then nothing changes.
+    pub fn inherit(&self, text: &str) -> io::Result<()> {
+        let set: Set = serde_json::from_str(text)?;
+        if !set.values().all(Override::is_usable) {
+            let unusable =
+                "a split that was handed over has no side with a weight, or too many sides";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, unusable));
+        }
+        self.put((*self.snapshot().routing).clone(), Some(set));
+        Ok(())
+    }
+
     /// The routes in force at this moment, for one request.
     pub fn live(&self) -> Guard<Arc<Live>> {
         self.live.load()

@@ -38,7 +38,7 @@ use std::time::Duration;
 pub(super) use giving::{Giver, Held, Holdings};
 pub(super) use place::Place;
 pub(super) use service::{Failure, Handover, placed};
-pub(super) use taking::{Offer, Successor, take_sockets};
+pub(super) use taking::{Carried, Offer, Successor, take_sockets};
 
 use channel::ChannelError;
 use message::Message;

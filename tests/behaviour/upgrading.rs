@@ -79,8 +79,22 @@ async fn requests_in_flight_are_finished_by_the_process_that_took_them() {
 async fn what_is_kept_in_memory_passes_over_as_well() {
     let mut callboard = Callboard::start(
         "proxy: {listen: 127.0.0.1:0, upgrade_socket: c.sock}\n\
-         registry: {listen: 127.0.0.1:0, store: memory}\ndefaults: {check: {interval: 1h}}",
+         registry: {listen: 127.0.0.1:0, store: memory}\ndefaults: {check: {interval: 1h}}\n\
+         routes: [{match: {path: /shop}, name: shop, split: [{service: web, weight: 9}, \
+         {service: next, weight: 1}]}]",
     );
+    let split =
+        json!({"split": [{"service": "web", "weight": 1}, {"service": "next", "weight": 3}]});
+    let shop = callboard.api("/routes/shop/split");
+    let set = callboard
+        .client
+        .put(&shop)
+        .json(&split)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(set.status(), 200);
+    let set: Value = set.json().await.unwrap();
     let [a, b] = ["a", "b"].map(Instance::start);
     callboard.register("web", &a, json!({"tags": ["v2"]})).await;
     callboard.until("web", &a, "ready").await;
@@ -94,6 +108,8 @@ async fn what_is_kept_in_memory_passes_over_as_well() {
         let url = callboard.instance_url("web", &b);
         let after: Value = new.get(url).send().await.unwrap().json().await.unwrap();
         assert_eq!(after["registered_at"], before["registered_at"]);
+        let kept: Value = new.get(&shop).send().await.unwrap().json().await.unwrap();
+        assert_eq!(kept, set, "the split that was set");
     }
 }
 

@@ -202,11 +202,15 @@ mod tests {
         let long = "x".repeat(3 << 20);
         let saying = std::thread::spawn({
             let membership = Some(long.clone());
-            move || here.send(&Message::Yours { membership }, SOON).unwrap()
+            let splits = None;
+            move || {
+                let yours = Message::Yours { membership, splits };
+                here.send(&yours, SOON).unwrap();
+            }
         });
         let heard = there.receive(SOON).unwrap();
         saying.join().unwrap();
-        assert!(matches!(heard, Message::Yours { membership } if membership == Some(long)));
+        assert!(matches!(heard, Message::Yours { membership, .. } if membership == Some(long)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::config;
 use crate::registry::Registry;
 use crate::registry::store::carried;
 use crate::registry::suspension::Suspended;
+use crate::route::splits::Splits;
 use crate::server::shutdown::Phases;
 use crate::server::store;
 
@@ -42,6 +43,7 @@ pub(in crate::server) struct Giver {
     pub(in crate::server) phases: Phases,
     pub(in crate::server) quiet: watch::Receiver<bool>,
     pub(in crate::server) registry: Registry,
+    pub(in crate::server) splits: Arc<Splits>,
     pub(in crate::server) store: config::Store,
     pub(in crate::server) held: Held,
 }
@@ -175,7 +177,7 @@ impl Giver {
             }
         };
         info!("the store is handed over; requests are served on from memory");
-        match Self::hand_over(channel, &suspended) {
+        match self.hand_over(channel, &suspended) {
             Ok(()) => {
                 suspended.give_up();
                 info!("process {pid} serves, {:.1?} later", since.elapsed());
@@ -233,10 +235,14 @@ impl Giver {
     }
 
     /// The last steps, up to the one there is no way back from.
-    fn hand_over(channel: &mut Channel, suspended: &Suspended) -> Result<(), ChannelError> {
+    fn hand_over(&self, channel: &mut Channel, suspended: &Suspended) -> Result<(), ChannelError> {
         let carried = suspended.carried.as_ref().map(carried::write).transpose();
         let membership = carried.map_err(|error| std::io::Error::other(error.to_string()))?;
-        channel.send(&Message::Yours { membership }, STEP)?;
+        let splits = (membership.is_some())
+            .then(|| self.splits.to_text())
+            .transpose();
+        let splits = splits.map_err(std::io::Error::other)?;
+        channel.send(&Message::Yours { membership, splits }, STEP)?;
         match channel.receive(STARTING)? {
             // One that has died meanwhile is noticed here.
             Message::Serving => channel.send(&Message::Go, STEP),

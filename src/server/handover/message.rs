@@ -35,6 +35,9 @@ pub(super) enum Message {
     Yours {
         /// The membership, if it is in no store that the successor can open.
         membership: Option<String>,
+        /// The splits that were set, if they are in no file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        splits: Option<String>,
     },
     /// Successor: takes requests.
     Serving,

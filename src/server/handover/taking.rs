@@ -29,6 +29,14 @@ pub(in crate::server) struct Successor {
     is_alone: bool,
 }
 
+/// What is in no file that can be opened from here.
+#[derive(Debug, Default)]
+pub(in crate::server) struct Carried {
+    pub(in crate::server) membership: Option<Recovered>,
+    /// The splits that were set.
+    pub(in crate::server) splits: Option<String>,
+}
+
 /// How it ended.
 pub(super) enum Ending {
     /// The other leaves, or is gone.
@@ -111,24 +119,24 @@ fn ask(channel: &mut Channel, store: &Store) -> Result<Offer, TakeOverError> {
 }
 
 impl Successor {
-    /// Asks for the store, with everything else in hand. Gives the membership if that is in no store
-    /// that can be opened from here.
+    /// Asks for the store, with everything else in hand.
     ///
     /// # Errors
     /// When the other keeps it.
-    pub(in crate::server) fn ready(&mut self) -> Result<Option<Recovered>, StartError> {
+    pub(in crate::server) fn ready(&mut self) -> Result<Carried, StartError> {
         let asked = self.channel.send(&Message::Ready, STEP);
         let heard = asked.and_then(|()| self.channel.receive(LETTING_GO));
         match heard {
-            Ok(Message::Yours { membership }) => {
-                Ok(membership.as_deref().map(carried::read).transpose()?)
-            }
+            Ok(Message::Yours { membership, splits }) => Ok(Carried {
+                membership: membership.as_deref().map(carried::read).transpose()?,
+                splits,
+            }),
             Ok(Message::Refused { why }) => Err(TakeOverError::Refused(why).into()),
             Ok(Message::Withdrawn { why }) => Err(TakeOverError::Withdrawn(why).into()),
             Err(error @ (ChannelError::Ended | ChannelError::Io(_))) => {
                 warn!("{error}; going on without it");
                 self.is_alone = true;
-                Ok(None)
+                Ok(Carried::default())
             }
             Ok(other) => Err(TakeOverError::from(ChannelError::unexpected(&other)).into()),
             Err(error) => Err(TakeOverError::from(error).into()),
