@@ -5,6 +5,7 @@ mod attempt;
 pub mod clients;
 pub mod connection;
 mod context;
+mod cork;
 mod exchange;
 mod failure;
 pub mod forwarded;
@@ -213,7 +214,10 @@ impl ProxyHttp for DataPlane {
                 }
             }
             Err(failure) => {
-                failure.answer(session, context.request_id()).await?;
+                let leaves = self.gate.is_closing();
+                failure
+                    .refuse(session, context.request_id(), leaves)
+                    .await?;
                 Ok(true)
             }
         }
@@ -285,6 +289,9 @@ impl ProxyHttp for DataPlane {
             let length = body.as_ref().map_or(0, Bytes::len);
             attempt.pass_request(length, ends, &mut context.arrival, now);
         }
+        if let Some(cork) = context.tries.cork.take() {
+            cork.pull_in_sleep();
+        }
         if let Some(attempt) = &context.attempt {
             attempt.await_head(context.deadlines(), first_byte, now);
         }
@@ -330,9 +337,7 @@ impl ProxyHttp for DataPlane {
         } else {
             Outcome::Answered
         };
-        context
-            .weigh(session, response.status, outcome, now)
-            .await?;
+        context.weigh(session, response.status, outcome, now)?;
         if let Some(attempt) = &mut context.attempt {
             attempt.answer(&session.req_header().method, response);
         }
@@ -364,6 +369,9 @@ impl ProxyHttp for DataPlane {
         if speaks_http_10(session) {
             // It knows no transfer coding: the end of the connection ends the body.
             response.remove_header(&header::TRANSFER_ENCODING);
+            if attempt::ends_with_connection(&session.req_header().method, response) {
+                session.set_keepalive(None);
+            }
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = connection::of(session)

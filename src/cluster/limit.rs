@@ -56,6 +56,11 @@ impl Cluster {
         raised.map(drop).map_err(|_| limit)
     }
 
+    /// Counts a request in a second time, whatever the limit: it is about to [`exit`](Self::exit) once.
+    pub(super) fn enter_twice(&self) {
+        self.in_flight.fetch_add(1, Ordering::SeqCst);
+    }
+
     /// Takes back an [`enter`](Self::enter). Somebody may have been refused because of it: whoever
     /// calls this sees to it that the line is served.
     pub(super) fn exit(&self) {

@@ -50,6 +50,15 @@ pub enum Outcome {
     Failed,
 }
 
+/// How an attempt comes into a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// It has to be let in.
+    New,
+    /// Its request is inside, and leaves the place it holds for this one.
+    Counted,
+}
+
 /// Why there is nobody to pick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nobody {
@@ -114,7 +123,32 @@ impl Cluster {
     /// # Errors
     /// When there is nobody to choose, or a limit is reached.
     pub fn pick(self: &Arc<Self>, hash: u64, tried: &Tried, now: Instant) -> Result<Pick, Nobody> {
-        let (taken, hindered) = self.take(hash, tried, now);
+        self.take_and_serve(hash, tried, now, Entry::New)
+    }
+
+    /// As [`Cluster::pick`], for a request that still holds a pick of this cluster and drops it for
+    /// this one. It is in flight already, so a limit of all endpoints together does not stop it; until
+    /// the first pick is dropped, it counts twice.
+    ///
+    /// # Errors
+    /// When there is nobody to choose, or all others are at their limit.
+    pub fn pick_instead(
+        self: &Arc<Self>,
+        hash: u64,
+        tried: &Tried,
+        now: Instant,
+    ) -> Result<Pick, Nobody> {
+        self.take_and_serve(hash, tried, now, Entry::Counted)
+    }
+
+    fn take_and_serve(
+        self: &Arc<Self>,
+        hash: u64,
+        tried: &Tried,
+        now: Instant,
+        entry: Entry,
+    ) -> Result<Pick, Nobody> {
+        let (taken, hindered) = self.take(hash, tried, now, entry);
         if hindered {
             self.serve();
         }
@@ -128,6 +162,7 @@ impl Cluster {
         hash: u64,
         tried: &Tried,
         now: Instant,
+        entry: Entry,
     ) -> (Result<Pick, Nobody>, bool) {
         let mut hindered = false;
         let mut lost = None;
@@ -140,7 +175,14 @@ impl Cluster {
                 Err(_) if !Arc::ptr_eq(&active, &self.active.load()) => continue,
                 Err(nobody) => return (Err(nobody), hindered),
             };
-            if let Err(limit) = self.enter(limits) {
+            let entered = match entry {
+                Entry::New => self.enter(limits),
+                Entry::Counted => {
+                    self.enter_twice();
+                    Ok(())
+                }
+            };
+            if let Err(limit) = entered {
                 return (Err(Nobody::Full(limit)), hindered);
             }
             if !endpoint.start_below(limits.in_flight_per_instance) {

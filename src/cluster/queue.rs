@@ -25,7 +25,7 @@ use tokio::time::timeout_at;
 
 use super::Cluster;
 use super::line::{Given, Kind, Locked};
-use super::pick::{Nobody, Pick, Tried};
+use super::pick::{Entry, Nobody, Pick, Tried};
 use super::policy::Policy;
 
 /// Why an attempt gets no endpoint.
@@ -152,7 +152,7 @@ impl Cluster {
         while let Some((ticket, waiter)) = line.next(from) {
             from = ticket + 1;
             // Whoever this keeps from anything joins the line, and looks again when it has the lock.
-            let (taken, _) = self.take(waiter.hash, &waiter.tried, now);
+            let (taken, _) = self.take(waiter.hash, &waiter.tried, now, Entry::New);
             if let Err(obstacle) = taken {
                 let policy = Arc::clone(&self.active.load().policy);
                 if terms(&policy, obstacle, &waiter.tried).is_some() {

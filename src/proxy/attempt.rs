@@ -183,7 +183,7 @@ impl Attempt {
 }
 
 /// Whether only the end of the connection tells where a response ends (RFC 9112, section 6.3).
-fn ends_with_connection(method: &Method, response: &ResponseHeader) -> bool {
+pub(super) fn ends_with_connection(method: &Method, response: &ResponseHeader) -> bool {
     let framed = |name| response.headers.contains_key(name);
     let bodiless = matches!(
         response.status,

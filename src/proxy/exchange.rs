@@ -28,6 +28,7 @@ use crate::cluster::pick::{Outcome, Pick};
 use crate::cluster::policy::{RetryOn, Timeouts};
 
 use super::failure::Failure;
+use super::hints;
 use super::watchdog::Timer;
 
 pub(super) use delivery::{client_left, deliver};
@@ -138,12 +139,17 @@ impl Exchange {
             }
             let error = match converse(&mut session, request, timeouts, deadline).await {
                 Ok(head) => {
-                    let group_key = pick.endpoint().connection_group();
+                    let endpoint = pick.endpoint();
+                    if let Some(timeout) = hints::keep_alive(&head.headers) {
+                        endpoint.announce_keep_alive(timeout);
+                    }
+                    let group_key = endpoint.connection_group();
+                    let idle = endpoint.connection_idle(timeouts.idle);
                     let answer = Answer {
                         head,
                         session,
                         peer: HttpPeer { group_key, ..peer },
-                        idle: timeouts.idle,
+                        idle,
                     };
                     return Ok((pick, answer));
                 }

@@ -332,6 +332,24 @@ impl Failure {
         session.write_error_response(response, body).await
     }
 
+    /// Sends the answer before anything was done about the request. The connection is kept for the next
+    /// one, unless the client is not to be trusted with it, more of this request is still to come, or
+    /// callboard leaves.
+    pub(super) async fn refuse(
+        &self,
+        session: &mut Session,
+        request_id: &HeaderValue,
+        leaves: bool,
+    ) -> Result<()> {
+        if leaves || self.kind == Kind::BadRequest || !session.is_body_empty() {
+            return self.answer(session, request_id).await;
+        }
+        let (response, body) = self.response(request_id)?;
+        let head = Box::new(response);
+        session.write_response_header(head, false).await?;
+        session.write_response_body(Some(body), true).await
+    }
+
     fn response(&self, request_id: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
         let (status, error_type, title) = self.kind.facts();
         let body = Bytes::from(self.body(title, status, request_id));

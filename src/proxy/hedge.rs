@@ -21,12 +21,12 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::{Method, Version};
 use log::debug;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 use tokio::time::sleep;
 
 use crate::cluster::budget::RetryPermit;
-use crate::cluster::pick::Pick;
+use crate::cluster::pick::{Outcome, Pick};
 use crate::cluster::policy::{Hedge, RetryOn};
 
 use super::DataPlane;
@@ -191,7 +191,15 @@ async fn settle(
         Err(error) if error.retry() => return Ok(false),
         Err(error) => return Err(error),
     }
-    exchange::deliver(&plane.exchange, plane, answer, session, context).await?;
+    let delivered = exchange::deliver(&plane.exchange, plane, answer, session, context).await;
+    if let Err(error) = delivered {
+        let now = Instant::now();
+        // Neither a client that left nor an answer that was taking long is a failure of the instance.
+        if *error.esource() != ErrorSource::Downstream && !context.is_past_total(now) {
+            context.give_up_pick(Outcome::Failed, now);
+        }
+        return Err(error);
+    }
     Ok(true)
 }
 

@@ -19,6 +19,7 @@ use crate::cluster::queue::Refusal;
 
 use super::attempt::Attempt;
 use super::context::{Context, Target};
+use super::cork::Cork;
 use super::failure::Failure;
 use super::gate::Gate;
 use super::patience;
@@ -44,6 +45,8 @@ pub(super) struct Tries {
     blameless: Option<u64>,
     /// Whether the present one has a connection of its own.
     pub(super) alone: bool,
+    /// Holds its handshake back, if it is one.
+    pub(super) cork: Option<Cork>,
 }
 
 /// Why a try gets no endpoint.
@@ -101,7 +104,8 @@ impl Context {
         let remaining = self.remaining(Instant::now());
         self.tries.made += 1;
         let target = self.target()?;
-        let alone = self.tries.burnt || must_be_alone(session, target);
+        let switches = session.is_upgrade_req();
+        let alone = switches || self.tries.burnt || must_be_alone(session, target);
         let timeouts = &target.rules.timeouts;
         let mut peer = HttpPeer::new(pick.address(), false, String::new());
         // Kept connections are found by this key, and none is kept under a random one.
@@ -112,7 +116,13 @@ impl Context {
         };
         peer.options.connection_timeout = Some(timeouts.connect.min(remaining));
         peer.options.write_timeout = Some(remaining);
-        peer.options.idle_timeout = Some(pick.endpoint().connection_idle(timeouts.idle));
+        peer.options.idle_timeout = Some(if switches {
+            // It cannot say that its connection is to be closed when it is turned down.
+            Duration::ZERO
+        } else {
+            pick.endpoint().connection_idle(timeouts.idle)
+        });
+        self.tries.cork = switches.then(|| Cork::put_on(&mut peer));
         self.tries.alone = alone;
         self.pick = Some(pick);
         Ok(Box::new(peer))
@@ -183,14 +193,14 @@ impl Context {
 
     /// The head of an answer has come. Fails with an error to be retried when the answer is one that
     /// another instance may do better than, and there is one.
-    pub(super) async fn weigh(
+    pub(super) fn weigh(
         &mut self,
         session: &Session,
         status: StatusCode,
         outcome: Outcome,
         now: Instant,
     ) -> Result<()> {
-        if !self.has_better(session, status, now).await {
+        if !self.has_better(session, status, now) {
             self.report(outcome, now);
             return Ok(());
         }
@@ -203,8 +213,9 @@ impl Context {
     }
 
     /// Whether an answer with this status is dropped for that of another instance, which is picked
-    /// at once: the answer is gone by the time of the next try. Nobody is waited for.
-    async fn has_better(&mut self, session: &Session, status: StatusCode, now: Instant) -> bool {
+    /// at once: the answer is gone by the time of the next try. Nobody is waited for, and the request
+    /// takes its place under the service's limit along.
+    fn has_better(&mut self, session: &Session, status: StatusCode, now: Instant) -> bool {
         let fault = Fault::Status(status.as_u16());
         if !self.may_repeat(session, fault, now) {
             return false;
@@ -214,7 +225,7 @@ impl Context {
         };
         let mut tried = self.tried.clone();
         tried.add(pick.endpoint());
-        let next = target.cluster.acquire(target.hash, &tried, now).await;
+        let next = target.cluster.pick_instead(target.hash, &tried, now);
         self.tries.next = next.ok();
         if self.tries.next.is_none() {
             self.tries.permit = None;
@@ -333,12 +344,10 @@ impl Context {
     }
 }
 
-/// Whether a request must not use a connection kept from another one. A WebSocket's handshake may: it
-/// is a GET, and asking for the connection to be closed would spoil it.
+/// Whether a request must not use a connection kept from another one.
 fn must_be_alone(session: &Session, target: &Target) -> bool {
     let head = session.req_header();
     target.policy.reuse == Reuse::Safe
-        && !session.is_upgrade_req()
         && !retry::is_surely_repeatable(&head.method, &head.headers, &target.policy.retry)
 }
 

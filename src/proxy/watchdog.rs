@@ -12,7 +12,7 @@
 //! came is asked of the kernel (`TCP_INFO`), since they may be on their way through callboard.
 
 use std::cell::Cell;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 use pingora::protocols::l4::ext::get_tcp_info;
 use tokio::time::{Sleep, sleep_until};
+
+use super::cork;
 
 tokio::task_local! {
     static WATCH: Watch;
@@ -49,10 +51,12 @@ pub(super) enum Limit {
 }
 
 /// What one task waits for.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Watch {
     until: Cell<Option<Until>>,
     fired: Cell<Option<Timer>>,
+    /// The connection to [`uncork`].
+    corked: Cell<Option<OwnedFd>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +91,11 @@ pub(super) fn set(file: RawFd, limit: Limit, now: Instant) {
 /// The attempt is over. Must be called before its connection is given away.
 pub(super) fn clear() {
     let _ = WATCH.try_with(|watch| watch.until.set(None));
+}
+
+/// Lets the connection `socket` send what it holds back when the task sleeps; see [`cork`].
+pub(super) fn uncork(socket: OwnedFd) {
+    let _ = WATCH.try_with(|watch| watch.corked.set(Some(socket)));
 }
 
 /// What ran out, if anything has since the last [`set`].
@@ -171,6 +180,10 @@ impl<F: Future> Future for Watched<F> {
         loop {
             if let Poll::Ready(output) = self.work.as_mut().poll(context) {
                 return Poll::Ready(output);
+            }
+            let corked = WATCH.try_with(|watch| watch.corked.take());
+            if let Some(socket) = corked.ok().flatten() {
+                cork::pull(&socket);
             }
             if !self.ring(context) {
                 return Poll::Pending;

@@ -62,9 +62,12 @@ async fn an_http_1_0_client_gets_neither_chunks_nor_interim_answers() {
                   HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
     answering(&callboard, answer).await;
     let mut stream = connect(&callboard).await;
-    let reply = exchange(&mut stream, "GET /raw/ HTTP/1.0\r\n\r\n", "").await;
+    let request = "GET /raw/ HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+    let reply = exchange(&mut stream, request, "").await;
     assert!(reply.starts_with("HTTP/1.1 200 OK\r\n"), "{reply}");
     assert!(!reply.contains("chunked"), "{reply}");
+    // The end of the connection is all that ends the body.
+    assert!(reply.contains("\r\nConnection: close\r\n"), "{reply}");
     assert!(reply.ends_with("\r\n\r\nhello"), "{reply}");
 
     let mut stream = connect(&callboard).await;

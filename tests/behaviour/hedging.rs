@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use crate::support::scripted::{Scripted, Step};
 use crate::support::{Callboard, Instance, Setup, eventually};
 
 fn setup(retry: &str) -> Setup {
@@ -301,4 +302,28 @@ async fn a_client_that_leaves_takes_its_tries_along() {
         Some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_instance_whose_answers_break_off_is_ejected() {
+    let callboard = Setup::default()
+        .registry("admission: trust")
+        .top(
+            "defaults: {check: off, balance: round_robin, retry: {hedge: {after: 1h}}, \
+             outlier: {failure_ratio: 30%, min_requests: 4, interval: 1h}}",
+        )
+        .start();
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
+    let broken = Scripted::always("broken", [Step::Say(half), Step::Close]).await;
+    let whole = Instance::start("whole");
+    callboard.register_scripted("web", &broken).await;
+    callboard.register("web", &whole, json!({})).await;
+    for _ in 0..30 {
+        let reply = callboard.get("/web/").await;
+        let _ = reply.bytes().await;
+    }
+    let url = callboard.api("/services/web/instances/broken");
+    let reply = callboard.client.get(url).send().await.unwrap();
+    let found: Value = reply.json().await.unwrap();
+    assert_eq!(found["availability"], "ejected", "{found}");
 }

@@ -310,3 +310,73 @@ async fn an_upgraded_connection_belongs_to_client_and_instance() {
     stream.shutdown().await.unwrap();
     read_all(&mut stream).await;
 }
+
+/// Serves one connection: reads a head, switches protocols and says back what is said.
+async fn echo_upgraded(mut stream: tokio::net::TcpStream) {
+    read_head(&mut stream).await;
+    let answer =
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    let (mut reading, mut writing) = stream.split();
+    let _ = tokio::io::copy(&mut reading, &mut writing).await;
+}
+
+#[tokio::test]
+async fn no_handshake_is_answered_too_fast() {
+    use tokio::io::AsyncReadExt;
+    let callboard = Callboard::trusting();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(echo_upgraded(stream));
+        }
+    });
+    let registered = callboard
+        .client
+        .put(callboard.api("/services/raw/instances/raw-1"))
+        .json(&json!({"address": "127.0.0.1", "port": port, "check": "off"}));
+    assert!(registered.send().await.unwrap().status().is_success());
+    let request =
+        "GET /raw/ HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
+    for number in 0..100 {
+        let mut stream = connect(&callboard).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = read_head(&mut stream).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{number}: {head}");
+        stream.write_all(b"hello").await.unwrap();
+        let mut echo = [0; 5];
+        let read = stream.read_exact(&mut echo).await;
+        assert!(read.is_ok() && &echo == b"hello", "{number}: {read:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_asks_for_what_is_not_there_may_go_on_asking() {
+    let (callboard, _web) = with_web(Setup::default()).await;
+    let mut stream = connect(&callboard).await;
+    let request = |method: &str, path: &str| format!("{method} {path} HTTP/1.1\r\nHost: a\r\n");
+    let requests = [
+        request("GET", "/nobody/") + "\r\n",
+        request("HEAD", "/nobody/") + "\r\n",
+        request("GET", "/web/") + "\r\n",
+        request("POST", "/nobody/") + "Content-Length: 5\r\n\r\nhello",
+        request("GET", "/web/") + "\r\n",
+    ];
+    stream
+        .write_all(requests.concat().as_bytes())
+        .await
+        .unwrap();
+    let reply = read_one(&mut stream).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 404 "), "{reply}");
+    assert!(reply.contains("\r\nConnection: keep-alive\r\n"), "{reply}");
+    let head = read_head(&mut stream).await;
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    let reply = read_one(&mut stream).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+    // What is left of a body nobody wants is not read.
+    let last = read_all(&mut stream).await;
+    assert!(last.starts_with("HTTP/1.1 404 "), "{last}");
+    assert!(last.contains("\r\nConnection: close\r\n"), "{last}");
+    assert_eq!(last.matches("HTTP/1.1 ").count(), 1, "{last}");
+}

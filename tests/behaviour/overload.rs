@@ -175,3 +175,20 @@ async fn a_client_that_leaves_the_queue_makes_room() {
     assert_eq!(status(held).await, 200);
     assert_eq!(status(waiting).await, 200);
 }
+
+#[tokio::test]
+async fn at_the_limit_a_request_takes_its_place_along_to_another_instance() {
+    let callboard = Setup::default()
+        .registry("admission: trust")
+        .top(
+            "defaults: {balance: round_robin, outlier: off, check: off, retry: {budget: off}, \
+             limits: {in_flight: 1}}",
+        )
+        .start();
+    let (good, bad) = (Instance::start("good"), Instance::start("bad"));
+    bad.set_status(503);
+    callboard.register("web", &good, json!({})).await;
+    callboard.register("web", &bad, json!({})).await;
+    assert_eq!(callboard.answerers("/web/", 10).await, ["good"; 10]);
+    assert!(bad.hits() > 0);
+}
