@@ -138,9 +138,7 @@ impl DataPlane {
             cluster,
         })
     }
-}
 
-impl DataPlane {
     /// The cluster of the service found, be it only to be held in.
     fn cluster(&self, found: &Found<'_>) -> Result<Arc<Cluster>, Failure> {
         if let Some(cluster) = self.clusters.find(&found.service) {
