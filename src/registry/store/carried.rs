@@ -50,7 +50,7 @@ pub fn write(recovered: &Recovered) -> Result<String, StoreError> {
         .map_err(|error| StoreError::Failed(format!("the membership cannot be written: {error}")))
 }
 
-/// The reverse of [`write`].
+/// The reverse of [`write()`].
 ///
 /// # Errors
 /// When any of it cannot be believed.
