@@ -5,12 +5,12 @@ use std::fmt::Write;
 
 /// The path of the request with this tag, below the service's own.
 pub(super) fn path(tag: u64) -> String {
-    format!("/work/{tag}")
+    format!("/jobs/{tag}")
 }
 
 /// The tag in such a path.
 pub(super) fn tag(path: &str) -> Option<u64> {
-    path.strip_prefix("/work/")?.parse().ok()
+    path.strip_prefix("/jobs/")?.parse().ok()
 }
 
 /// What the request with this tag carries: the body of a POST, and the end of every answer.
