@@ -1,13 +1,11 @@
-use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU16;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::pick::{Nobody, Outcome, Pick, Tried};
 use super::*;
 use crate::endpoint::Standing;
 use crate::health::availability::Availability;
+use crate::instance::Instance;
 use crate::instance::check::CheckOverride;
-use crate::instance::{Instance, Scheme};
 use crate::registry::lease::Lease;
 use crate::registry::snapshot::Revision;
 
@@ -33,19 +31,11 @@ impl Witness for Ear {
 impl Scene {
     fn new(check: CheckOverride, recalled: Option<Fitness>) -> Self {
         let now = Instant::now();
+        let template = testing::member("web-1");
         let instance = Instance {
-            service: "web".parse().unwrap(),
-            id: "web-1".parse().unwrap(),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: NonZeroU16::new(8_080).unwrap(),
-            scheme: Scheme::Http,
-            weight: 1,
-            zone: None,
-            tags: Default::default(),
-            metadata: Default::default(),
             ttl: Some(TTL),
             check,
-            generation: None,
+            ..Instance::clone(&template.instance)
         };
         let lease = match recalled {
             Some(_) => Lease::in_doubt(TTL, now),
@@ -54,13 +44,8 @@ impl Scene {
         let member = Member {
             instance: Arc::new(instance),
             lease: Some(Arc::new(lease)),
-            draining: false,
-            created: Revision(1),
-            modified: Revision(1),
-            observed: Revision(1),
-            registered_at: SystemTime::UNIX_EPOCH,
-            owner: None,
             recalled,
+            ..template
         };
         let told: Arc<Mutex<Vec<Testimony>>> = Arc::default();
         let surroundings = Surroundings {
