@@ -40,7 +40,7 @@ check: ## Checks formatting, lints and scripts
 	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh .ci/run; else echo "SKIPPED: shellcheck (not installed)"; fi
 
 .PHONY: test-rust
-test-rust: setup
+test-rust: setup peers
 	cargo build --locked --bin callboard --example hello
 	cargo test --locked
 	@for file in conf/*.yaml; do $(DEBUG_BIN) check --config "$$file" || exit 1; done
@@ -76,6 +76,10 @@ prove: build ## Replaces, kills and hangs instances under load and counts what c
 .PHONY: bench
 bench: setup ## Measures picks, membership changes, heartbeats and memory
 	cargo bench --locked --bench '*'
+
+.PHONY: peers
+peers: ## Installs the clients and servers that the tests let callboard stand between
+	@scripts/peers.sh
 
 .PHONY: setup
 setup:

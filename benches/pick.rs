@@ -5,8 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "the names are constants of this file")]
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU16;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -134,8 +133,7 @@ fn endpoint(index: u32, weight: u32) -> Endpoint {
     let instance = Instance {
         service: "web".parse().unwrap(),
         id: format!("web-{index:05}").parse().unwrap(),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: NonZeroU16::MIN,
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)).into(),
         scheme: Scheme::Http,
         weight,
         zone: None,

@@ -14,6 +14,7 @@
 mod access;
 mod diagnostic;
 mod document;
+mod listeners;
 mod planes;
 mod policy;
 mod pulling;
@@ -28,27 +29,31 @@ mod source;
 mod suggest;
 #[cfg(test)]
 mod tests;
-mod tls;
+
+mod handshakes;
 mod variants;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 pub use diagnostic::Diagnostic;
-pub use tls::Tls;
 
+use crate::acme;
 use crate::api::access::Access;
 use crate::api::guard::Rates;
 use crate::cluster::policy::{Admission, Policies};
 use crate::proxy::clients::Clients;
 use crate::proxy::forwarded::TrustedProxies;
+use crate::proxy::listener::Listener;
 use crate::pull;
 use crate::registry::store::sqlite;
 use crate::registry::{Limits, Rules};
 use crate::route::{DefaultRoutes, Routing};
+use crate::tls;
 
 /// A valid configuration. The default is what an empty file says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,7 +73,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proxy {
     /// The addresses clients call.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listener>,
     /// Worker threads; `None` is one per core.
     pub threads: Option<usize>,
     /// Whose forwarding headers are believed.
@@ -79,6 +84,8 @@ pub struct Proxy {
     pub clients: Clients,
     /// The socket at which another process asks to take over; `None` is nowhere.
     pub upgrade_socket: Option<PathBuf>,
+    /// Where certificates are had from that listeners ask for by name.
+    pub acme: Option<acme::Settings>,
 }
 
 /// The control plane's settings. All but `listen`, and whether there is `tls`, can change without a
@@ -100,7 +107,7 @@ pub struct ControlPlane {
     /// How many connections are open at a time; more have to wait.
     pub connections: usize,
     /// The certificate and key; `None` is plain HTTP.
-    pub tls: Option<Tls>,
+    pub tls: Option<Arc<tls::Server>>,
 }
 
 /// What remembers who is signed in.
@@ -137,12 +144,16 @@ pub struct Loaded {
 impl Default for Proxy {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080))],
+            listen: vec![Listener::http(SocketAddr::from((
+                Ipv4Addr::UNSPECIFIED,
+                8080,
+            )))],
             threads: None,
             trusted_proxies: TrustedProxies::default(),
             shutdown_grace: Duration::from_secs(30),
             clients: Clients::default(),
             upgrade_socket: Some(PathBuf::from("data/callboard.sock")),
+            acme: None,
         }
     }
 }

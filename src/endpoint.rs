@@ -9,11 +9,11 @@
 
 mod place;
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use crate::address::Address;
 use crate::instance::Instance;
 use place::Place;
 pub use place::Ticket;
@@ -45,7 +45,7 @@ pub struct Endpoint {
     /// What registered.
     pub instance: Arc<Instance>,
     /// Where to connect to.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The share of traffic, as registered.
     pub weight: u32,
     /// Which life of the process at this address it describes.
@@ -117,7 +117,7 @@ impl Endpoint {
 
     fn with_live(instance: Arc<Instance>, live: Arc<Live>, life: u32) -> Self {
         Self {
-            address: instance.socket_address(),
+            address: instance.address.clone(),
             weight: instance.weight,
             instance,
             life,

@@ -6,12 +6,11 @@
 pub mod check;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::Address;
 use crate::names::{InstanceId, ServiceName};
 use check::CheckOverride;
 
@@ -33,9 +32,7 @@ pub struct Instance {
     /// Its name within the service.
     pub id: InstanceId,
     /// Where it listens.
-    pub address: IpAddr,
-    /// The port it listens on.
-    pub port: NonZeroU16,
+    pub address: Address,
     /// What it speaks there.
     pub scheme: Scheme,
     /// Its share of the traffic relative to its siblings; 0 takes none. At most [`MAX_WEIGHT`].
@@ -55,18 +52,50 @@ pub struct Instance {
     pub generation: Option<u64>,
 }
 
-impl Instance {
-    /// The socket address to dial.
-    pub fn socket_address(&self) -> SocketAddr {
-        SocketAddr::new(self.address, self.port.get())
-    }
-}
-
-/// The protocol an instance speaks.
+/// The protocol an instance speaks. A TCP listener passes bytes on to any of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheme {
     /// HTTP/1.1 in clear text.
     #[default]
     Http,
+    /// HTTP/1.1 over TLS.
+    Https,
+    /// HTTP/2 in clear text, with prior knowledge (RFC 9113, section 3.3).
+    H2c,
+    /// HTTP/2 over TLS.
+    H2,
+    /// Bytes in clear text that are not HTTP.
+    Tcp,
+    /// Bytes over TLS that are not HTTP.
+    Tls,
+}
+
+impl Scheme {
+    /// Whether connections to the instance are encrypted.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::H2 | Self::Tls)
+    }
+
+    /// Whether the instance speaks HTTP/2.
+    pub fn is_http2(self) -> bool {
+        matches!(self, Self::H2c | Self::H2)
+    }
+
+    /// Whether the instance speaks HTTP at all.
+    pub fn is_http(self) -> bool {
+        !matches!(self, Self::Tcp | Self::Tls)
+    }
+
+    /// The word for it in APIs and files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+            Self::H2 => "h2",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
 }

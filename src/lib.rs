@@ -33,8 +33,12 @@
 //!
 //! ```text
 //! names       ServiceName, InstanceId: parsed once, at the edge
+//! address     where something listens: an IP address and port, or a Unix socket
 //! units       durations and moments as people write them
 //! instance    what registers, and the check it asks for
+//! tls         certificates, and whom callboard believes
+//! acme        certificates from an ACME server
+//! dial        connections to instances
 //! registry    who is signed in: one writer, snapshots, leases and their expiry, stores and journals
 //! pull        the membership of another callboard, mirrored
 //! endpoint    one dialable member and its live load
@@ -73,9 +77,11 @@
 //!
 //! Architecture invariant: nothing a registrant sends reaches another client unparsed.
 //!
-//! Architecture invariant: Pingora's types appear at the edges only: `proxy`, `server` and the
+//! Architecture invariant: Pingora's types appear at the edges only: `dial`, `proxy`, `server` and the
 //! probes.
 
+pub mod acme;
+pub mod address;
 pub mod admin;
 pub mod api;
 pub mod balance;
@@ -83,6 +89,7 @@ pub mod cli;
 pub mod client;
 pub mod cluster;
 pub mod config;
+pub mod dial;
 pub mod endpoint;
 pub mod health;
 pub mod instance;
@@ -93,4 +100,5 @@ pub mod pull;
 pub mod registry;
 pub mod route;
 pub mod server;
+pub mod tls;
 pub mod units;

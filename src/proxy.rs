@@ -14,11 +14,13 @@ mod hash_key;
 mod headers;
 mod hedge;
 mod hints;
+pub mod listener;
 mod mirror;
 mod patience;
 mod request_id;
 pub mod retry;
 mod rules;
+mod tcp;
 mod tries;
 pub mod watchdog;
 

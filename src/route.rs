@@ -69,6 +69,8 @@ pub struct TimeoutOverrides {
     pub request: Option<Duration>,
     /// To the end of the response; `Some(None)` lifts the limit.
     pub total: Option<Option<Duration>>,
+    /// On a connection that was switched to another protocol; `Some(None)` lifts the limit.
+    pub tunnel: Option<Option<Duration>>,
 }
 
 /// What a route matches; every part given must match.
@@ -83,6 +85,9 @@ pub struct Match {
     pub methods: Vec<http::Method>,
     /// Each of these headers with exactly this value.
     pub headers: Vec<(http::HeaderName, String)>,
+    /// A name or URI in the certificate that the client has shown; `*.example.com` and `spiffe://mesh/*`
+    /// match all below.
+    pub client: Option<String>,
 }
 
 /// One side of a split.

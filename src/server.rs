@@ -39,6 +39,7 @@ use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
 use crate::proxy::connection::Connections;
 use crate::proxy::gate::Gate;
+use crate::proxy::listener::Listener;
 use crate::proxy::retry::MAX_TRIES;
 use crate::proxy::{DataPlane, Settings};
 use crate::pull::Puller;
@@ -208,7 +209,7 @@ fn serve(
     ));
     server.add_service(data_plane::Bound::new(
         Connections::new(&conf, data_plane, phase.data_closing.clone()),
-        sockets.proxy,
+        listeners_of(&config).zip(sockets.proxy).collect(),
         phase.data_closing,
         phases.serving(),
         usize::try_from(open_files / 2).unwrap_or(usize::MAX),
@@ -230,6 +231,11 @@ fn serve(
         Some(why) => Err(TakeOverError::Withdrawn(why.clone()).into()),
         None => Ok(()),
     }
+}
+
+/// What is done with the connections of each socket.
+fn listeners_of(config: &Config) -> impl Iterator<Item = Arc<Listener>> {
+    config.proxy.listen.iter().cloned().map(Arc::new)
 }
 
 /// The sockets once more, for a process to come.

@@ -3,8 +3,7 @@
 #![allow(dead_code, reason = "each bench needs another part of it")]
 #![expect(clippy::expect_used, reason = "a bench that cannot start may stop")]
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU16;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,8 +51,11 @@ pub(crate) fn instance(service: usize, id: usize) -> Instance {
     Instance {
         service: format!("service-{service}").parse().expect("a name"),
         id: format!("service-{service}-{id}").parse().expect("an id"),
-        address: IpAddr::V4(Ipv4Addr::from_bits(0x7f01_0000 + (id & 0xffff) as u32)),
-        port: NonZeroU16::new(8080).expect("not zero"),
+        address: SocketAddr::from((
+            Ipv4Addr::from_bits(0x7f01_0000 + (id & 0xffff) as u32),
+            8080,
+        ))
+        .into(),
         scheme: Scheme::Http,
         weight: 1,
         zone: Some("a".to_owned()),

@@ -1,7 +1,6 @@
 //! What the tests of all algorithms use.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU16;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,8 +30,7 @@ pub(super) fn fleet(weights: &[u32]) -> Vec<Arc<Endpoint>> {
         let instance = Instance {
             service: "web".parse().unwrap(),
             id: format!("web-{index:05}").parse().unwrap(),
-            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            port: NonZeroU16::new(8_080).unwrap(),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8_080)).into(),
             scheme: Scheme::Http,
             weight,
             zone: None,

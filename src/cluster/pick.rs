@@ -1,11 +1,11 @@
 //! Choosing an endpoint for one attempt, and holding it until something came of it.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::address::Address;
 use crate::balance::{Choice, Picker, ewma};
 use crate::endpoint::{Endpoint, Standing, Ticket};
 use crate::health::outlier::tally::Scale;
@@ -306,8 +306,8 @@ impl Pick {
     }
 
     /// Where to connect to.
-    pub fn address(&self) -> SocketAddr {
-        self.endpoint.address
+    pub fn address(&self) -> &Address {
+        &self.endpoint.address
     }
 
     /// Whether the request may still be given to the endpoint. Between the pick and the moment it is

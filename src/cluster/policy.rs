@@ -13,6 +13,7 @@ use crate::balance::Balance;
 use crate::health::outlier::Outlier;
 use crate::instance::check::Check;
 use crate::names::ServiceName;
+use crate::tls::ClientSettings;
 
 /// How one service's requests are treated.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +48,19 @@ pub struct Policy {
     pub reuse: Reuse,
     /// How long a drain waits for requests in flight.
     pub drain: Duration,
+    /// How instances that speak TLS are connected to.
+    pub tls: ClientSettings,
+    /// How instances behind a TCP listener are told where a connection is from; `None` is not at all.
+    pub proxy_protocol: Option<ProxyVersion>,
+}
+
+/// A version of the [PROXY protocol](https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// A line of text.
+    V1,
+    /// Binary.
+    V2,
 }
 
 /// The time limits of a request.
@@ -66,6 +80,9 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// How long an unused connection to an instance is kept.
     pub idle: Duration,
+    /// The longest silence on a connection that was switched to another protocol, or that a TCP
+    /// listener took; `None` is no limit.
+    pub tunnel: Option<Duration>,
 }
 
 /// What a cluster does when too few of its instances are available for the checks to be right.
@@ -107,6 +124,8 @@ impl Default for Policy {
             max_body: None,
             reuse: Reuse::default(),
             drain: Duration::from_secs(30),
+            tls: ClientSettings::default(),
+            proxy_protocol: None,
         }
     }
 }
@@ -120,6 +139,7 @@ impl Default for Timeouts {
             request: Duration::from_secs(30),
             total: None,
             idle: Duration::from_secs(60),
+            tunnel: None,
         }
     }
 }

@@ -210,7 +210,7 @@ impl Cluster {
         {
             return false;
         }
-        if old.instance.socket_address() != new.instance.socket_address()
+        if old.instance.address != new.instance.address
             || old.instance.scheme != new.instance.scheme
         {
             return leave(control, &new.instance.id, retired) | self.join(control, new);

@@ -343,7 +343,7 @@ fn watch(cluster: &Arc<Cluster>, prober: &Prober, endpoint: &Endpoint, check: &C
         id: endpoint.instance.id.clone(),
         key: endpoint.key(),
     };
-    prober.watch(endpoint.address, check.clone(), Arc::new(sink))
+    prober.watch(endpoint.address.clone(), check.clone(), Arc::new(sink))
 }
 
 /// Takes probe answers to their slot, if that still is the one that asked.

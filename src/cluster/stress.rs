@@ -2,7 +2,6 @@
 //! waits may be forgotten.
 
 use std::collections::HashMap;
-use std::num::NonZeroU16;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -27,7 +26,7 @@ fn cluster() -> Arc<Cluster> {
 fn member(id: &str, generation: u64, port: u16) -> Member {
     let mut member = testing::member(id);
     let instance = Arc::make_mut(&mut member.instance);
-    instance.port = NonZeroU16::new(port).unwrap();
+    instance.address = testing::address(port);
     instance.zone = Some("east".to_owned());
     instance.generation = Some(generation);
     member

@@ -1,12 +1,12 @@
 //! What tests of clusters start from.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU16;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::policy::{Admission, Policy};
 use super::{Cluster, Surroundings};
+use crate::address::Address;
 use crate::health::probe::Prober;
 use crate::instance::check::CheckOverride;
 use crate::instance::{Instance, Scheme};
@@ -32,8 +32,7 @@ pub(super) fn member(id: &str) -> Member {
     let instance = Instance {
         service: "web".parse().unwrap(),
         id: id.parse().unwrap(),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: NonZeroU16::new(8_080).unwrap(),
+        address: address(8_080),
         scheme: Scheme::Http,
         weight: 1,
         zone: None,
@@ -54,4 +53,9 @@ pub(super) fn member(id: &str) -> Member {
         owner: None,
         recalled: None,
     }
+}
+
+/// A place on this machine.
+pub(super) fn address(port: u16) -> Address {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()
 }

@@ -1,33 +1,32 @@
 //! The two planes: where they listen, and whom the registry lets in.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::listeners::{listeners, overlap, overlapping};
 use super::pulling;
 use super::raw;
 use super::report::{Path, Report};
 use super::scalar::Amount;
 use super::shape::{Section, Several};
-use super::variants::{self, Listener};
+use super::variants;
 use super::{ControlPlane, Proxy, Store};
-use super::{access, tls};
+use super::{access, handshakes};
+use crate::address::Address;
 use crate::api::access::Access;
 use crate::api::guard::Rates;
 use crate::proxy::clients::Clients;
 use crate::proxy::forwarded::TrustedProxies;
 use crate::registry::store::sqlite;
 use crate::registry::{Limits, Rules};
+use crate::tls::HTTP_1;
 use crate::units::format_duration;
-
-/// The most addresses the data plane may listen on.
-const MAX_LISTENERS: usize = 64;
 
 /// The data plane.
 pub(super) fn proxy(raw: &raw::Proxy, report: &mut Report) -> Proxy {
     let default = Proxy::default();
     Proxy {
         listen: match &raw.listen {
-            Some(listeners) => addresses(listeners, report),
+            Some(raw) => listeners(raw, report),
             None => default.listen,
         },
         threads: raw.threads.as_ref().map_or(default.threads, |raw| raw.0),
@@ -35,6 +34,10 @@ pub(super) fn proxy(raw: &raw::Proxy, report: &mut Report) -> Proxy {
         shutdown_grace: (raw.shutdown_grace.as_ref()).map_or(default.shutdown_grace, |raw| raw.0),
         clients: clients(&raw.clients.0, default.clients),
         upgrade_socket: default.upgrade_socket,
+        acme: (raw.acme.as_ref()).and_then(|Section(raw)| {
+            let path = Path::default().key("proxy").key("acme");
+            handshakes::acme(raw, &path, report)
+        }),
     }
 }
 
@@ -64,38 +67,8 @@ fn clients(raw: &raw::Clients, default: Clients) -> Clients {
             .min_body_rate
             .as_ref()
             .map_or(default.min_body_rate, |raw| raw.0),
+        max_streams: (raw.max_streams.as_ref()).map_or(default.max_streams, |raw| raw.0),
     }
-}
-
-fn addresses(Several(listeners): &Several<Listener>, report: &mut Report) -> Vec<SocketAddr> {
-    let path = Path::default().key("proxy").key("listen");
-    if listeners.len() > MAX_LISTENERS {
-        let message = format!("has too many items (expected at most {MAX_LISTENERS})");
-        report.error(&path, message);
-    }
-    let mut addresses = Vec::new();
-    for (position, listener) in listeners.iter().take(MAX_LISTENERS).enumerate() {
-        let path = path.item(position);
-        match &listener.0.address {
-            Some(raw) => {
-                if let Some(other) = addresses.iter().find(|other| overlap(**other, raw.0)) {
-                    report.error(&path, overlapping(raw.0, *other, "another listener"));
-                }
-                addresses.push(raw.0);
-            }
-            None if report.whole(&path) => {
-                report.error(
-                    &path,
-                    "has no address (expected for example address: 0.0.0.0:8080)",
-                );
-            }
-            None => {}
-        }
-    }
-    if listeners.is_empty() && report.whole(&path) {
-        report.error(&path, "is empty (expected an address such as 0.0.0.0:8080)");
-    }
-    addresses
 }
 
 /// The control plane. It is not reachable from other machines unless somebody wrote down that this
@@ -123,13 +96,14 @@ pub(super) fn control_plane(
         );
         report.warning(&path.key("listen"), message);
     }
-    if let Some(position) = (proxy.listen.iter()).position(|other| overlap(*other, listen)) {
+    let address = Address::from(listen);
+    if let Some(other) = (proxy.listen.iter()).find(|other| overlap(&other.address, &address)) {
         // The fault is at the one that was written; a default is written nowhere.
         if raw.listen.is_some() {
-            let message = overlapping(listen, proxy.listen[position], "proxy.listen");
+            let message = overlapping(&address, &other.address, "proxy.listen");
             report.error(&path.key("listen"), message);
         } else {
-            let message = overlapping(proxy.listen[position], listen, "registry.listen");
+            let message = overlapping(&other.address, &address, "registry.listen");
             let path = Path::default().key("proxy").key("listen");
             report.error(&path, message);
         }
@@ -145,7 +119,8 @@ pub(super) fn control_plane(
             per_token: raw.limits.0.per_token.as_ref().and_then(|raw| raw.0),
         },
         connections: (raw.limits.0.connections.as_ref()).map_or(default.connections, |raw| raw.0),
-        tls: (raw.tls.as_ref()).and_then(|raw| tls::tls(&raw.0, report)),
+        tls: (raw.tls.as_ref())
+            .and_then(|raw| handshakes::server(&raw.0, &[HTTP_1], &path.key("tls"), report)),
     }
 }
 
@@ -220,17 +195,4 @@ fn rules(raw: &raw::Registry, default: Rules, path: &Path, report: &mut Report) 
         );
     }
     rules
-}
-
-/// Whether two listeners cannot both be bound: the same port, on the same address or on all of them.
-/// Port 0 is a free one each time.
-fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
-    a.port() == b.port()
-        && a.port() != 0
-        && a.is_ipv4() == b.is_ipv4()
-        && (a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified())
-}
-
-fn overlapping(this: SocketAddr, other: SocketAddr, of: &str) -> String {
-    format!("{this} overlaps with {other} of {of} (expected each address and port once)")
 }

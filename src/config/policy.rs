@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::handshakes;
 use super::raw;
 use super::report::{Path, Report};
 use super::retry;
@@ -14,7 +15,7 @@ use super::variants::{
 };
 use crate::balance::{Algorithm, Balance};
 use crate::cluster::policy::{Admission, Hold, Limits, Policies, Policy, SlowStart, Timeouts};
-use crate::instance::check::{Check, CheckKind, CheckOverride, HttpCheck};
+use crate::instance::check::{Check, CheckKind, CheckOverride, GrpcCheck, HttpCheck};
 use crate::units::format_duration;
 
 /// Every service's policy.
@@ -123,6 +124,8 @@ fn laid_over(base: &Policy, raw: &raw::Policy, path: &Path, report: &mut Report)
         max_body: raw.max_body.as_ref().map_or(base.max_body, |raw| raw.0),
         panic_threshold: (raw.panic_threshold.as_ref()).map_or(base.panic_threshold, |raw| raw.0),
         drain: (raw.drain.as_ref()).map_or(base.drain, |raw| raw.0),
+        tls: handshakes::client_over(&base.tls, &raw.tls.0, &path.key("tls"), report),
+        proxy_protocol: (raw.proxy_protocol.as_ref()).map_or(base.proxy_protocol, |raw| raw.0),
     }
 }
 
@@ -134,6 +137,7 @@ fn timeouts_over(base: Timeouts, raw: &raw::Timeouts) -> Timeouts {
         request: raw.request.as_ref().map_or(base.request, |raw| raw.0),
         total: raw.total.as_ref().map_or(base.total, |raw| raw.0),
         idle: raw.idle.as_ref().map_or(base.idle, |raw| raw.0),
+        tunnel: raw.tunnel.as_ref().map_or(base.tunnel, |raw| raw.0),
     }
 }
 
@@ -154,17 +158,24 @@ fn check_over(
     path: &Path,
     report: &mut Report,
 ) -> Option<Check> {
-    let kind = match (&raw.tcp, &raw.http) {
-        (Some(_), Some(_)) => {
-            report.error(path, "has both tcp and http (expected one of them)");
-            None
-        }
-        (Some(_), None) => Some(CheckKind::Tcp),
-        (None, Some(Section(http))) => {
+    let kind = match (&raw.tcp, &raw.http, &raw.grpc) {
+        (None, None, None) => None,
+        (Some(_), None, None) => Some(CheckKind::Tcp),
+        (None, Some(Section(http)), None) => {
             let base = base.map(|base| &base.kind);
             http_over(base, http, &path.key("http"), report).map(CheckKind::Http)
         }
-        (None, None) => None,
+        (None, None, Some(Section(grpc))) => {
+            let service = grpc.service.as_ref().map(|raw| raw.0.clone());
+            Some(CheckKind::Grpc(GrpcCheck {
+                service: service.unwrap_or_default(),
+            }))
+        }
+        _ => {
+            let message = "has more than one of tcp, http and grpc (expected one of them)";
+            report.error(path, message);
+            None
+        }
     };
     let over = CheckOverride {
         enabled: None,

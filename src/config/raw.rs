@@ -8,10 +8,12 @@ use serde::Deserialize;
 use super::access::{SecretFile, Sha256, TokenName, TokenScope, Variable};
 use super::scalar::{
     Address, Admit, Aggression, Amount, Balancing, BodyRate, BoundedLoad, BufferSize, ByteSize,
-    CallRate, CheckPath, Count, FilePath, Grace, Hashed, HeadSize, HeaderCount, HedgeAfter,
-    History, HostPattern, HostSuffix, InFlight, MaxBody, Method, Name, Network, OnPanic, Percent,
-    PercentOrOff, Period, PeriodOrOff, Protocol, RegistryUrl, RetryCause, ReuseOf, RouteName,
-    RoutePath, SocketPath, Statuses, Switch, SyncLevel, Threads, Times, Weight, ZoneName,
+    CallRate, CheckPath, ClientPattern, Contact, Count, DirectoryUrl, FileMode, FilePath, Grace,
+    GrpcService, Hashed, HeadSize, HeaderCount, HedgeAfter, History, HostName, HostPattern,
+    HostSuffix, InFlight, MaxBody, Method, Name, Network, OnPanic, Percent, PercentOrOff, Period,
+    PeriodOrOff, Place, Protocol, RegistryUrl, RetryCause, ReuseOf, RouteName, RoutePath,
+    SentProxy, SocketPath, Statuses, Switch, SyncLevel, Threads, Times, TlsVersion, Weight,
+    ZoneName,
 };
 use super::shape::{Entries, Section, Several, Unavailable, given};
 use super::variants::{
@@ -51,6 +53,8 @@ mappings! {
         zone: Option<ZoneName>,
         upgrade_socket: Option<SocketPath>,
         clients: Section<Clients>,
+        #[serde(deserialize_with = "given")]
+        acme: Option<Section<Acme>>,
     }
 
     /// `proxy.clients`.
@@ -60,14 +64,53 @@ mappings! {
         max_head: Option<HeadSize>,
         max_headers: Option<HeaderCount>,
         min_body_rate: Option<BodyRate>,
+        max_streams: Option<Count>,
     }
 
     /// One of `proxy.listen`, when it is not just an address.
     ListenerSettings {
-        address: Option<Address>,
-        tls: Option<Unavailable>,
+        address: Option<Place>,
         protocol: Option<Protocol>,
-        service: Option<Unavailable>,
+        service: Option<Name>,
+        sni: Entries<Name>,
+        #[serde(deserialize_with = "given")]
+        tls: Option<Section<ServerTls>>,
+        proxy_protocol: Option<Switch>,
+        mode: Option<FileMode>,
+    }
+
+    /// `tls` of a listener, and `registry.tls`.
+    ServerTls {
+        cert: Option<FilePath>,
+        key: Option<FilePath>,
+        ocsp: Option<FilePath>,
+        certificates: Several<Section<CertificateFiles>>,
+        acme: Several<HostName>,
+        #[serde(deserialize_with = "given")]
+        clients: Option<Section<ClientCertificates>>,
+        min_version: Option<TlsVersion>,
+    }
+
+    /// One of `certificates`.
+    CertificateFiles {
+        cert: Option<FilePath>,
+        key: Option<FilePath>,
+        ocsp: Option<FilePath>,
+    }
+
+    /// `clients` of a listener's `tls`.
+    ClientCertificates {
+        ca: Option<FilePath>,
+        required: Option<Switch>,
+    }
+
+    /// `proxy.acme`.
+    Acme {
+        directory: Option<DirectoryUrl>,
+        contact: Several<Contact>,
+        terms_agreed: Option<Switch>,
+        path: Option<FilePath>,
+        ca: Option<FilePath>,
     }
 
     /// `registry`.
@@ -80,7 +123,7 @@ mappings! {
         auth: Option<Auth>,
         pull: Option<Pull>,
         #[serde(deserialize_with = "given")]
-        tls: Option<Section<TlsFiles>>,
+        tls: Option<Section<ServerTls>>,
         limits: Section<Limits>,
     }
 
@@ -96,12 +139,6 @@ mappings! {
         env: Option<Variable>,
         file: Option<SecretFile>,
         scopes: Option<Several<TokenScope>>,
-    }
-
-    /// `registry.tls`.
-    TlsFiles {
-        cert: Option<FilePath>,
-        key: Option<FilePath>,
     }
 
     /// `registry.limits`.
@@ -173,6 +210,17 @@ mappings! {
         hold: Option<Hold>,
         max_body: Option<MaxBody>,
         drain: Option<Grace>,
+        tls: Section<ClientTls>,
+        proxy_protocol: Option<SentProxy>,
+    }
+
+    /// `tls` of a policy.
+    ClientTls {
+        ca: Option<FilePath>,
+        cert: Option<FilePath>,
+        key: Option<FilePath>,
+        server_name: Option<HostName>,
+        verify: Option<Switch>,
     }
 
     /// `retry`, when it is not `off`.
@@ -228,7 +276,8 @@ mappings! {
         tcp: Option<Section<TcpCheck>>,
         #[serde(deserialize_with = "given")]
         http: Option<Section<HttpCheck>>,
-        grpc: Option<Unavailable>,
+        #[serde(deserialize_with = "given")]
+        grpc: Option<Section<GrpcCheck>>,
         interval: Option<Period>,
         timeout: Option<Period>,
         fall: Option<Count>,
@@ -237,6 +286,11 @@ mappings! {
 
     /// `check.tcp`, which has nothing to set.
     TcpCheck {}
+
+    /// `check.grpc`.
+    GrpcCheck {
+        service: Option<GrpcService>,
+    }
 
     /// `check.http`.
     HttpCheck {
@@ -252,6 +306,7 @@ mappings! {
         request: Option<Period>,
         total: Option<PeriodOrOff>,
         idle: Option<Period>,
+        tunnel: Option<PeriodOrOff>,
     }
 
     /// `timeouts` of a route: connections are kept by service.
@@ -261,6 +316,7 @@ mappings! {
         between_bytes: Option<Period>,
         request: Option<Period>,
         total: Option<PeriodOrOff>,
+        tunnel: Option<PeriodOrOff>,
     }
 
     /// One of `routes`.
@@ -290,6 +346,7 @@ mappings! {
         path: Option<RoutePath>,
         methods: Several<Method>,
         headers: Entries<String>,
+        client: Option<ClientPattern>,
     }
 
     /// One of `split`.

@@ -89,6 +89,7 @@ fn timeouts(raw: &raw::RouteTimeouts) -> TimeoutOverrides {
         between_bytes: raw.between_bytes.as_ref().map(|raw| raw.0),
         request: raw.request.as_ref().map(|raw| raw.0),
         total: raw.total.as_ref().map(|raw| raw.0),
+        tunnel: raw.tunnel.as_ref().map(|raw| raw.0),
     }
 }
 
@@ -125,6 +126,7 @@ fn matches(raw: raw::Match, path: &Path, report: &mut Report) -> Match {
         headers.push((name, value));
     }
     Match {
+        client: raw.client.map(|raw| raw.0),
         host: raw.host.map(|raw| raw.0),
         path: raw.path.map(|raw| raw.0),
         methods: raw.methods.0.into_iter().map(|raw| raw.0).collect(),

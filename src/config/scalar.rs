@@ -22,18 +22,20 @@ use figures::{
     period, size, small_size, threads,
 };
 use names::{
-    address, check_path, file_path, hash_on, host_pattern, host_suffix, method, name, network,
-    retry_cause, route_path, statuses,
+    address, check_path, file_path, hash_on, host_pattern, host_suffix, is_domain, method, name,
+    network, place, retry_cause, route_path, statuses,
 };
 use words::{choice, switch, unless_off};
 
+use crate::address::Address as Placed;
 use crate::api::guard::Rate;
 use crate::balance::{Algorithm, HashOn};
-use crate::cluster::policy::{self, Admission, Panic, Reuse};
+use crate::cluster::policy::{self, Admission, Panic, ProxyVersion, Reuse};
 use crate::instance::MAX_WEIGHT;
 use crate::names::ServiceName;
 use crate::pull::{Origin, OriginError};
 use crate::registry::store::sqlite::Sync;
+use crate::tls::Version;
 
 /// More of anything than fits into memory.
 const MAX_AMOUNT: usize = 10_000_000;
@@ -232,9 +234,60 @@ scalars! {
     };
     /// How often somebody may call; `None` is off.
     CallRate(Option<Rate>), "off or a rate such as 500/s or 30/m", call_rate;
-    /// The protocol of a listener.
-    Protocol(()), "http", |text| match text {
-        "tcp" => Err("tcp is not available in this version".to_owned()),
-        other => choice(other, &[("http", ())]),
+    /// The protocol of a listener: whether it is bytes.
+    Protocol(bool), "http or tcp", |text| choice(text, &[("http", false), ("tcp", true)]);
+    /// Where clients are listened for.
+    Place(Placed), "an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080, or a Unix socket such as unix:/run/callboard.sock", place;
+    /// The bits of chmod(1).
+    FileMode(u32), "three octal digits in quotes such as \"660\"", |text| {
+        let digits = text.strip_prefix('0').filter(|rest| rest.len() == 3).unwrap_or(text);
+        match u32::from_str_radix(digits, 8) {
+            Ok(mode) if digits.len() == 3 => Ok(mode),
+            _ => Err(format!("{} is no such mode", quoted(text))),
+        }
+    };
+    /// The oldest TLS spoken.
+    TlsVersion(Version), "1.2 or 1.3", |text| choice(text, &[
+        ("1.2", Version::Tls12),
+        ("1.3", Version::Tls13),
+    ]);
+    /// The name of a host.
+    HostName(String), "a name such as shop.example.com", |text| {
+        let text = text.to_ascii_lowercase();
+        if is_domain(&text) { Ok(text) } else { Err(format!("{} is no such name", quoted(&text))) }
+    };
+    /// Who a client is by its certificate.
+    ClientPattern(String), "a name or URI in the client's certificate such as orders.internal, *.internal or spiffe://mesh/orders", |text| {
+        if (1..=512).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{} is not such a name", quoted(text)))
+        }
+    };
+    /// How instances are told where a connection is from.
+    SentProxy(Option<ProxyVersion>), "off, v1 or v2", |text| unless_off(text, |text| choice(text, &[
+        ("v1", ProxyVersion::V1),
+        ("v2", ProxyVersion::V2),
+    ]));
+    /// How to reach the owner of an ACME account.
+    Contact(String), "an address such as mailto:ops@example.com", |text| match text.strip_prefix("mailto:") {
+        Some(address) if address.contains('@') && text.chars().all(|c| c.is_ascii_graphic()) => Ok(text.to_owned()),
+        _ => Err(format!("{} is no such address", quoted(text))),
+    };
+    /// The directory of an ACME server.
+    DirectoryUrl(String), "a URL such as https://acme-v02.api.letsencrypt.org/directory", |text| {
+        if text.starts_with("https://") && text.chars().all(|c| c.is_ascii_graphic()) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{} is no such URL", quoted(text)))
+        }
+    };
+    /// What a gRPC health check asks for; may be nothing.
+    GrpcService(String), "the name of a gRPC service such as orders.v1.Orders", |text| {
+        if text.len() <= 512 && text.chars().all(|c| c.is_ascii_graphic()) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{} is no such name", quoted(text)))
+        }
     };
 }

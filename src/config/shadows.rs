@@ -136,6 +136,7 @@ mod tests {
         let headers = headers.iter();
         Route {
             matches: Match {
+                client: None,
                 host: some(host),
                 path: some(path),
                 methods: methods.iter().map(|m| m.parse().unwrap()).collect(),

@@ -11,7 +11,7 @@ use super::raw::{
     AuthSettings, CheckSettings, HedgeSettings, HoldSettings, ListenerSettings, OutlierSettings,
     PullSettings, PullTokenSettings, RetrySettings, SlowStartSettings, StoreSettings,
 };
-use super::scalar::{Address, Grace, Period, RegistryUrl, Scalar, is_off, quoted};
+use super::scalar::{Grace, Period, Place, RegistryUrl, Scalar, is_off, quoted};
 use super::shape::{Section, Several};
 
 /// One of `proxy.listen`: an address, or a mapping that has one.
@@ -107,11 +107,11 @@ trait WordOrMapping: Sized {
 }
 
 impl WordOrMapping for Listener {
-    const EXPECTED: &'static str = Address::EXPECTED;
+    const EXPECTED: &'static str = Place::EXPECTED;
 
     fn word(text: &str) -> Result<Self, String> {
         Ok(Self(ListenerSettings {
-            address: Some(Address::parse(text)?),
+            address: Some(Place::parse(text)?),
             ..ListenerSettings::default()
         }))
     }
@@ -132,7 +132,10 @@ impl WordOrMapping for Check {
                 ..CheckSettings::default()
             })),
             "http" => Err("an http check has no path".to_owned()),
-            "grpc" => Err("grpc is not available in this version".to_owned()),
+            "grpc" => Ok(Self::Settings(CheckSettings {
+                grpc: Some(Section::default()),
+                ..CheckSettings::default()
+            })),
             _ => Err(format!("{} is no check", quoted(text))),
         }
     }

@@ -37,12 +37,12 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use crate::address::Address;
 use crate::instance::check::Check;
 use runner::{Command, Runner, Watched};
 use schedule::Key;
@@ -97,7 +97,7 @@ impl Prober {
     ///
     /// The prober holds `sink` until the watch is dropped, so a sink that owns its own watch keeps
     /// both alive for good.
-    pub fn watch(&self, address: SocketAddr, check: Check, sink: Arc<dyn Sink>) -> Watch {
+    pub fn watch(&self, address: Address, check: Check, sink: Arc<dyn Sink>) -> Watch {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let dropped = Arc::new(AtomicBool::new(false));
         let watched = Watched {

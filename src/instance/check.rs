@@ -37,6 +37,16 @@ pub enum CheckKind {
     Tcp,
     /// Does a GET answer with an expected status?
     Http(HttpCheck),
+    /// Does the standard health service say that it is serving
+    /// ([`grpc.health.v1`](https://github.com/grpc/grpc/blob/master/doc/health-checking.md))?
+    Grpc(GrpcCheck),
+}
+
+/// The details of a gRPC check.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct GrpcCheck {
+    /// The gRPC service asked for; empty is the server as a whole.
+    pub service: String,
 }
 
 /// The details of an HTTP check.

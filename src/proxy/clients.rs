@@ -15,6 +15,8 @@ pub struct Clients {
     pub max_headers: usize,
     /// The least bytes a second of a body that is on its way; `None` lets a client take its time.
     pub min_body_rate: Option<u64>,
+    /// How many requests of one HTTP/2 connection are served at a time.
+    pub max_streams: u32,
 }
 
 impl Default for Clients {
@@ -25,6 +27,7 @@ impl Default for Clients {
             max_head: 64 << 10,
             max_headers: 100,
             min_body_rate: Some(240),
+            max_streams: 100,
         }
     }
 }

@@ -12,25 +12,35 @@ mod fields;
 mod framing;
 mod head;
 mod http1;
+mod http2;
 mod pace;
-mod plain;
+mod proxied;
+mod secured;
+mod socket;
+mod wire;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use log::debug;
-use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, Session, http_proxy};
-use tokio::net::TcpStream;
 
 use super::gate::Gate;
+use super::listener::{Listener, Protocol};
+use super::tcp;
 use super::watchdog::watched;
 use super::{DataPlane, Settings};
 
+use crate::cluster::clusters::Clusters;
+use crate::tls;
+
 pub(super) use client::Client;
+pub use socket::Socket;
+use wire::Wire;
 
 /// What serves clients' connections.
 pub struct Connections {
@@ -38,6 +48,8 @@ pub struct Connections {
     settings: Arc<ArcSwap<Settings>>,
     gate: Arc<Gate>,
     closing: ShutdownWatch,
+    /// For what is no HTTP.
+    pub(super) clusters: Clusters,
 }
 
 impl Connections {
@@ -47,6 +59,7 @@ impl Connections {
         Arc::new(Self {
             settings: Arc::clone(&data_plane.settings),
             gate: Arc::clone(&data_plane.gate),
+            clusters: data_plane.clusters.clone(),
             proxy: Arc::new(http_proxy(conf, data_plane)),
             closing,
         })
@@ -57,15 +70,64 @@ impl Connections {
         &self.gate
     }
 
-    /// Serves a connection that was accepted from `peer` until it ends. Whoever accepted it counts it
-    /// at the gate.
-    pub async fn serve(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let stream: Stream = match plain::Plain::new(stream, peer) {
-            Ok(stream) => Box::new(stream),
-            Err(error) => return debug!("{peer} left before it was served: {error}"),
-        };
-        watched(http1::serve(self, stream)).await;
+    /// Serves a connection until it ends. Whoever accepted it counts it at the gate.
+    pub async fn serve(self: &Arc<Self>, arrival: Arrival) {
+        let Arrival {
+            mut socket,
+            mut peer,
+            listener,
+        } = arrival;
+        if listener.proxy_protocol {
+            match proxied::read(&mut socket).await {
+                Ok(said) => peer = said.or(peer),
+                Err(error) => return debug!("no PROXY header: {error}"),
+            }
+        }
+        if let Err(error) = match (&listener.protocol, &listener.tls) {
+            (Protocol::Tcp(routes), tls) => {
+                tcp::serve(self, routes, tls.as_deref(), socket, peer).await
+            }
+            (Protocol::Http, Some(tls)) => self.speak_tls(tls, socket, peer).await,
+            (Protocol::Http, None) => self.speak(socket, peer).await,
+        } {
+            debug!("a client left before it was served: {error}");
+        }
     }
+
+    /// HTTP in clear text: HTTP/2 if the client begins with its preface, else HTTP/1.
+    async fn speak(self: &Arc<Self>, socket: Socket, peer: Option<SocketAddr>) -> io::Result<()> {
+        let stream = Box::new(Wire::plain(socket, peer)?);
+        watched(http1::serve(self, stream)).await;
+        Ok(())
+    }
+
+    /// HTTP over TLS, in the version that was agreed upon.
+    async fn speak_tls(
+        self: &Arc<Self>,
+        tls: &tls::Server,
+        socket: Socket,
+        peer: Option<SocketAddr>,
+    ) -> io::Result<()> {
+        let secured = secured::accept(tls, socket).await?;
+        let speaks_http2 = secured.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);
+        let stream = Box::new(Wire::secured(secured, peer)?);
+        if speaks_http2 {
+            http2::serve(self, stream).await;
+        } else {
+            watched(http1::serve(self, stream)).await;
+        }
+        Ok(())
+    }
+}
+
+/// A connection that was accepted.
+pub struct Arrival {
+    /// The connection.
+    pub socket: Socket,
+    /// Where it is from; `None` if it came over a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// Where it came in.
+    pub listener: Arc<Listener>,
 }
 
 /// The connection that a request came on.

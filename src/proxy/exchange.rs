@@ -26,6 +26,7 @@ use tokio::time::timeout_at;
 
 use crate::cluster::pick::{Outcome, Pick};
 use crate::cluster::policy::{RetryOn, Timeouts};
+use crate::dial;
 
 use super::failure::Failure;
 use super::hints;
@@ -220,7 +221,7 @@ impl Answer {
 
 fn peer(pick: &Pick, timeouts: Timeouts, deadline: Instant, may_reuse: bool) -> HttpPeer {
     let remaining = deadline.saturating_duration_since(Instant::now());
-    let mut peer = HttpPeer::new(pick.address(), false, String::new());
+    let mut peer = dial::peer(pick.address());
     peer.group_key = if may_reuse {
         pick.endpoint().connection_group()
     } else {

@@ -32,6 +32,7 @@ impl Rules {
                 request: over.timeouts.request.unwrap_or(base.request),
                 total: over.timeouts.total.unwrap_or(base.total),
                 idle: base.idle,
+                tunnel: over.timeouts.tunnel.unwrap_or(base.tunnel),
             },
             max_body: over.max_body.unwrap_or(policy.max_body),
             attempts: match over.retry {

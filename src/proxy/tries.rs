@@ -16,6 +16,7 @@ use crate::cluster::budget::RetryPermit;
 use crate::cluster::pick::{Nobody, Outcome, Pick};
 use crate::cluster::policy::Reuse;
 use crate::cluster::queue::Refusal;
+use crate::dial;
 
 use super::attempt::Attempt;
 use super::context::{Context, Target};
@@ -107,7 +108,7 @@ impl Context {
         let switches = session.is_upgrade_req();
         let alone = switches || self.tries.burnt || must_be_alone(session, target);
         let timeouts = &target.rules.timeouts;
-        let mut peer = HttpPeer::new(pick.address(), false, String::new());
+        let mut peer = dial::peer(pick.address());
         // Kept connections are found by this key, and none is kept under a random one.
         peer.group_key = if alone {
             fastrand::u64(..)

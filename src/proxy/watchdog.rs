@@ -98,6 +98,12 @@ pub(super) fn uncork(socket: OwnedFd) {
     let _ = WATCH.try_with(|watch| watch.corked.set(Some(socket)));
 }
 
+/// Ends when a limit is reached on an attempt whose connection carries other requests as well, and
+/// which therefore is not shut down: whoever waits for the client meanwhile gives the attempt up.
+pub(super) async fn overdue() -> Timer {
+    std::future::pending().await
+}
+
 /// What ran out, if anything has since the last [`set`].
 pub(super) fn fired() -> Option<Timer> {
     WATCH.try_with(|watch| watch.fired.get()).ok().flatten()

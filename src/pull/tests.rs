@@ -1,8 +1,7 @@
 //! What goes on while no registry can be reached.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, TcpListener};
-use std::num::NonZeroU16;
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, SystemTime};
 
 use super::*;
@@ -30,8 +29,7 @@ impl Store for Remembers {
         let instance = Instance {
             service: "web".parse().unwrap(),
             id: "a".parse().unwrap(),
-            address: IpAddr::from([127, 0, 0, 1]),
-            port: NonZeroU16::MIN,
+            address: SocketAddr::from(([127, 0, 0, 1], 1)).into(),
             scheme: Scheme::Http,
             weight: 1,
             zone: None,

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::address::Address;
 use crate::instance::check::{
     CheckKind, CheckOverride, HttpCheck, MAX_INTERVAL, MAX_TIMEOUT, MIN_INTERVAL, MIN_TIMEOUT,
 };
@@ -160,8 +160,8 @@ struct Names {
 struct Shown {
     service: ServiceName,
     id: InstanceId,
-    address: IpAddr,
-    port: NonZeroU16,
+    address: String,
+    port: Option<NonZeroU16>,
     #[serde(default)]
     scheme: Scheme,
     weight: u32,
@@ -239,6 +239,9 @@ impl Shown {
             Some(CheckShown::Word(word)) => return Err(expected("check", &word, "\"off\"")),
             Some(CheckShown::Fields(fields)) => fields.read()?,
         };
+        let address = Address::from_parts(&self.address, self.port.map(NonZeroU16::get))
+            .map_err(|wrong| format!("address {wrong}"))?
+            .to_canonical();
         let ttl = self.lease.map_or(rules.ttl, |lease| lease.ttl.0);
         Ok(Listed {
             draining: self.draining,
@@ -252,8 +255,7 @@ impl Shown {
             instance: Arc::new(Instance {
                 service: self.service,
                 id: self.id,
-                address: self.address.to_canonical(),
-                port: self.port,
+                address,
                 scheme: self.scheme,
                 weight: self.weight,
                 zone: self.zone,

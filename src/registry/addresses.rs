@@ -21,13 +21,16 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::command::Refusal;
 use super::event::Actor;
 use super::rules::{Rules, invalid};
+use crate::address::Address;
 use crate::instance::Instance;
 
 impl Rules {
     /// Whether `actor` may register an instance at its address.
     pub(super) fn admit_address(&self, instance: &Instance, actor: &Actor) -> Result<(), Refusal> {
         self.readmit_address(instance)?;
-        let address = instance.address;
+        let Some(address) = instance.address.ip() else {
+            return Err(refused_socket(&instance.address));
+        };
         let caller_is_here = match actor {
             Actor::Peer { address, .. } => address.to_canonical().is_loopback(),
             Actor::Registry { here, .. } => *here,
@@ -46,7 +49,10 @@ impl Rules {
 
     /// Whether an instance that registered before may stay at its address.
     pub(super) fn readmit_address(&self, instance: &Instance) -> Result<(), Refusal> {
-        let address = instance.address;
+        let Some(place) = instance.address.inet() else {
+            return Err(refused_socket(&instance.address));
+        };
+        let (address, port) = (place.ip(), place.port());
         // An IPv4 address may come dressed as IPv6 (`::ffff:10.0.0.1`) and is dialed all the same.
         let dialed = address.to_canonical();
         if !is_one_machine(dialed) {
@@ -54,7 +60,6 @@ impl Rules {
                 "is {address} (expected the address of one machine)"
             )));
         }
-        let port = instance.port.get();
         if (self.own.iter()).any(|(net, own)| *own == port && net.contains(&dialed)) {
             return Err(refused(format!(
                 "is {}, where callboard itself listens (expected the instance's own address and port)",
@@ -113,6 +118,13 @@ fn is_one_machine(address: IpAddr) -> bool {
     !no_host && !address.is_multicast()
 }
 
+/// Nobody may register a Unix socket.
+fn refused_socket(address: &Address) -> Refusal {
+    refused(format!(
+        "is {address}, a Unix socket (expected an IP address)"
+    ))
+}
+
 fn refused(problem: String) -> Refusal {
     invalid("address", problem)
 }
@@ -143,7 +155,7 @@ mod tests {
     /// What is said of `address` at port 8080.
     fn verdict(rules: &Rules, address: &str, caller: &str) -> Result<(), String> {
         let mut instance = instance("web", "a");
-        instance.address = address.parse().unwrap();
+        instance.address = Address::from_parts(address, Some(8080)).unwrap();
         rules
             .admit(&instance, &peer(caller))
             .map_err(|refusal| refusal.to_string())
@@ -213,7 +225,7 @@ mod tests {
         assert!(problem.contains("within 127.0.0.0/8 in registry.allow"));
         assert_eq!(
             rules_of(ALL, &[]).readmit_address(&Instance {
-                address: "127.0.0.1".parse().unwrap(),
+                address: "127.0.0.1:8080".parse().unwrap(),
                 ..instance("web", "a")
             }),
             Ok(()),

@@ -1,8 +1,7 @@
 //! What the registry's tests register, and as whom.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::num::NonZeroU16;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::instance::check::CheckOverride;
@@ -32,8 +31,7 @@ pub(super) fn instance(service: &str, id: &str) -> Instance {
     Instance {
         service: service.parse().unwrap(),
         id: id.parse().unwrap(),
-        address: IpAddr::from([10, 0, 0, 1]),
-        port: NonZeroU16::new(8080).unwrap(),
+        address: SocketAddr::from(([10, 0, 0, 1], 8080)).into(),
         scheme: Scheme::Http,
         weight: 1,
         zone: None,

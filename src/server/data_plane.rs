@@ -14,7 +14,8 @@ use pingora::services::Service;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::proxy::connection::Connections;
+use crate::proxy::connection::{Arrival, Connections};
+use crate::proxy::listener::{Listener, Protocol};
 
 use super::sockets;
 
@@ -31,7 +32,7 @@ const AT_ONCE: usize = 32;
 /// comes too late: it ends the process, and by then the last request must be done.
 pub(super) struct Bound {
     connections: Arc<Connections>,
-    sockets: Vec<TcpListener>,
+    sockets: Vec<(Arc<Listener>, TcpListener)>,
     closing: ShutdownWatch,
     serving: Box<dyn Fn() + Send + Sync>,
     places: Places,
@@ -41,7 +42,7 @@ impl Bound {
     /// At most `most` connections are open at a time; more wait in the system's queue.
     pub(super) fn new(
         connections: Arc<Connections>,
-        sockets: Vec<TcpListener>,
+        sockets: Vec<(Arc<Listener>, TcpListener)>,
         closing: ShutdownWatch,
         serving: impl Fn() + Send + Sync + 'static,
         most: usize,
@@ -74,6 +75,7 @@ impl Places {
 /// Accepts the connections of one socket.
 struct Acceptor {
     connections: Arc<Connections>,
+    listener: Arc<Listener>,
     places: Places,
     warned: Option<Instant>,
 }
@@ -160,8 +162,13 @@ impl Acceptor {
         let connections = Arc::clone(&self.connections);
         // From here on: a process that is about to leave does not wait for a task that has not begun.
         let open = connections.gate().open();
+        let arrival = Arrival {
+            socket: stream.into(),
+            peer: Some(peer),
+            listener: Arc::clone(&self.listener),
+        };
         tokio::spawn(async move {
-            connections.serve(stream, peer).await;
+            connections.serve(arrival).await;
             drop((open, place));
         });
     }
@@ -189,10 +196,17 @@ impl Service for Bound {
         let acceptors: Vec<_> = self
             .sockets
             .drain(..)
-            .map(|socket| {
-                sockets::announce("proxy", "http", &sockets::address(&socket));
+            .map(|(listener, socket)| {
+                let scheme = match (&listener.protocol, &listener.tls) {
+                    (Protocol::Http, None) => "http",
+                    (Protocol::Http, Some(_)) => "https",
+                    (Protocol::Tcp(_), None) => "tcp",
+                    (Protocol::Tcp(_), Some(_)) => "tls",
+                };
+                sockets::announce("proxy", scheme, &sockets::address(&socket));
                 let acceptor = Acceptor {
                     connections: Arc::clone(&self.connections),
+                    listener,
                     places: self.places.clone(),
                     warned: None,
                 };

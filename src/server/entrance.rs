@@ -7,7 +7,8 @@ use log::info;
 use rustls::ServerConfig;
 
 use crate::api::guard::Guard;
-use crate::config::{ControlPlane, Tls};
+use crate::config::ControlPlane;
+use crate::tls::Server;
 
 use super::slots::Slots;
 
@@ -15,7 +16,7 @@ use super::slots::Slots;
 pub(super) struct Entrance {
     pub(super) guard: Arc<Guard>,
     pub(super) slots: Slots,
-    tls: ArcSwapOption<ServerConfig>,
+    tls: ArcSwapOption<Server>,
     most_connections: usize,
 }
 
@@ -27,7 +28,7 @@ impl Entrance {
         Self {
             guard: Arc::new(Guard::new(config.access.clone(), config.rates)),
             slots: Slots::new(connections(config, most_connections)),
-            tls: ArcSwapOption::new(config.tls.as_ref().map(Tls::server)),
+            tls: ArcSwapOption::new(config.tls.clone()),
             most_connections,
         }
     }
@@ -38,13 +39,13 @@ impl Entrance {
         let limit = connections(config, self.most_connections);
         self.slots.set_limit(limit);
         if let (Some(_), Some(tls)) = (self.tls(), &config.tls) {
-            self.tls.store(Some(tls.server()));
+            self.tls.store(Some(Arc::clone(tls)));
         }
     }
 
     /// What the next handshake goes by; `None` is plain HTTP.
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.tls.load_full()
+        self.tls.load().as_ref().map(|tls| tls.config())
     }
 }
 

@@ -24,12 +24,13 @@ impl Sockets {
     /// The same sockets once more, for a process to come.
     pub(super) fn holdings(&self, config: &Config) -> io::Result<Holdings> {
         let proxy = config.proxy.listen.iter().zip(&self.proxy);
-        let again = |(address, socket): (&SocketAddr, &TcpListener)| {
-            io::Result::Ok((*address, socket.try_clone()?))
-        };
+        let again = |address, socket: &TcpListener| io::Result::Ok((address, socket.try_clone()?));
         Ok(Holdings {
-            proxy: proxy.map(again).collect::<Result<_, _>>()?,
-            registry: again((&config.registry.listen, &self.registry))?,
+            proxy: proxy
+                .filter_map(|(listener, socket)| Some((listener.address.inet()?, socket)))
+                .map(|(address, socket)| again(address, socket))
+                .collect::<Result<_, _>>()?,
+            registry: again(config.registry.listen, &self.registry)?,
         })
     }
 
@@ -47,7 +48,11 @@ pub(super) fn bind(config: &Config) -> Result<Sockets, StartError> {
 
 /// Takes what `offer` has for the addresses of `config`, binds the others, and closes what is left.
 pub(super) fn take(config: &Config, mut offer: Offer) -> Result<Sockets, StartError> {
-    let proxy = &config.proxy.listen;
+    let proxy: Vec<_> = config.proxy.listen.iter().collect();
+    let proxy: Vec<_> = proxy
+        .iter()
+        .filter_map(|listener| listener.address.inet())
+        .collect();
     let bind = |address: SocketAddr, setting, offered: &mut Vec<(SocketAddr, TcpListener)>| {
         let known = offered.iter().position(|(of, _)| *of == address);
         if let Some(known) = known {
@@ -108,13 +113,15 @@ pub(super) fn announce(what: &str, scheme: &str, address: &str) {
 
 #[cfg(test)]
 mod tests {
+    use crate::proxy::listener::Listener;
+
     use super::*;
 
     #[test]
     fn a_taken_port_is_an_error_that_names_the_setting() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut config = Config::parse("test", "").unwrap().config;
-        config.proxy.listen = vec![taken.local_addr().unwrap()];
+        config.proxy.listen = vec![Listener::http(taken.local_addr().unwrap())];
         config.registry.listen = "127.0.0.1:0".parse().unwrap();
         let error = bind(&config).err().unwrap().to_string();
         assert!(error.contains("proxy.listen"), "{error}");
@@ -128,7 +135,8 @@ mod tests {
         let at = |listener: &TcpListener| listener.local_addr().unwrap();
         let mut config = Config::parse("test", "").unwrap().config;
         let new = at(&TcpListener::bind("127.0.0.1:0").unwrap());
-        config.proxy.listen = vec![at(&second), new, at(&first)];
+        let listen = [at(&second), new, at(&first)];
+        config.proxy.listen = listen.map(Listener::http).into();
         config.registry.listen = "127.0.0.1:0".parse().unwrap();
         let named = |listener: TcpListener| (at(&listener), listener);
         let (closed, control) = (at(&gone), at(&registry));
@@ -138,7 +146,7 @@ mod tests {
             registry: vec![(config.registry.listen, registry)],
         };
         let sockets = take(&config, offer).unwrap();
-        let mut expected = config.proxy.listen.clone();
+        let mut expected = Vec::from(listen);
         expected.push(control);
         assert_eq!(sockets.addresses(), expected);
         TcpListener::bind(closed).unwrap();

@@ -2,7 +2,6 @@
 //! it is a matter of the present.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -21,9 +20,10 @@ use super::wire::{Address, Generation};
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Described<'a> {
     #[schema(value_type = Address)]
-    address: IpAddr,
-    #[schema(minimum = 1)]
-    port: u16,
+    address: String,
+    /// `null` beside the path of a Unix socket.
+    #[schema(minimum = 1, required)]
+    port: Option<u16>,
     scheme: Scheme,
     weight: u32,
     #[schema(required)]
@@ -61,9 +61,10 @@ impl<'a> Described<'a> {
         owner: Option<&'a Arc<str>>,
         index: Revision,
     ) -> Self {
+        let (address, port) = instance.address.parts();
         Self {
-            address: instance.address,
-            port: instance.port.get(),
+            address,
+            port,
             scheme: instance.scheme,
             weight: instance.weight,
             zone: instance.zone.as_deref(),

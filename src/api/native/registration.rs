@@ -1,7 +1,7 @@
 //! The JSON of a registration, and the [`Instance`] it describes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -155,8 +155,11 @@ impl Registration {
         Some(Instance {
             service: path.service,
             id: path.id,
-            address: self.address.map_or(defaults.address, |address| address.0),
-            port: port?,
+            address: SocketAddr::new(
+                self.address.map_or(defaults.address, |address| address.0),
+                port?.get(),
+            )
+            .into(),
             scheme: self.scheme.unwrap_or_default(),
             weight: self
                 .weight
@@ -196,7 +199,7 @@ mod tests {
     #[test]
     fn a_port_is_all_it_takes() {
         let instance = read_at(&path(), json!({"port": 8080}), defaults()).unwrap();
-        assert_eq!(instance.socket_address().to_string(), "10.0.0.9:8080");
+        assert_eq!(instance.address.to_string(), "10.0.0.9:8080");
         assert_eq!(instance.weight, 1);
         assert_eq!(instance.ttl, Some(Duration::from_secs(15)));
         assert_eq!(instance.check, CheckOverride::default());
@@ -265,7 +268,7 @@ mod tests {
             ),
             (json!({"port": 1, "check": {"tcp": []}}), "check.tcp"),
             (json!({"port": 1, "check": {"http": ["/up"]}}), "check.http"),
-            (json!({"port": 1, "check": {"grpc": {}}}), "check.grpc"),
+            (json!({"port": 1, "check": {"udp": {}}}), "check.udp"),
             (
                 json!({"port": 1, "check": {"tcp": {"port": 1}}}),
                 "check.tcp.port",

@@ -1,7 +1,6 @@
 //! What replies show of an instance and of a service, rebuilt from our own types.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,9 +35,10 @@ pub(super) struct InstanceView<'a> {
     id: &'a InstanceId,
     /// Where it listens.
     #[schema(value_type = Address)]
-    address: IpAddr,
-    #[schema(minimum = 1)]
-    port: u16,
+    address: String,
+    /// `null` beside the path of a Unix socket.
+    #[schema(minimum = 1, required)]
+    port: Option<u16>,
     scheme: Scheme,
     weight: u32,
     #[schema(required)]
@@ -156,11 +156,12 @@ impl<'a> Views<'a> {
     pub(super) fn instance_with<'m>(&self, member: &'m Member, status: Status) -> InstanceView<'m> {
         let instance = &*member.instance;
         let policy = self.policies.of(instance.service.as_str());
+        let (address, port) = instance.address.parts();
         InstanceView {
             service: &instance.service,
             id: &instance.id,
-            address: instance.address,
-            port: instance.port.get(),
+            address,
+            port,
             scheme: instance.scheme,
             weight: instance.weight,
             zone: instance.zone.as_deref(),
@@ -252,7 +253,6 @@ fn renew_after(ttl: Duration, draw: f64) -> Duration {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::num::NonZeroU16;
     use std::time::SystemTime;
 
     use crate::instance::Instance;
@@ -265,8 +265,7 @@ pub(super) mod tests {
         let instance = Instance {
             service: service.parse().unwrap(),
             id: id.parse().unwrap(),
-            address: "10.0.0.5".parse().unwrap(),
-            port: NonZeroU16::new(8080).unwrap(),
+            address: "10.0.0.5:8080".parse().unwrap(),
             scheme: Scheme::Http,
             weight: 1,
             zone: None,

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::api::problem::Faults;
 use crate::instance::MAX_TEXT;
 use crate::instance::check::{
-    Check, CheckKind, CheckOverride, HttpCheck, MAX_INTERVAL, MAX_TIMEOUT, MIN_INTERVAL,
+    Check, CheckKind, CheckOverride, GrpcCheck, HttpCheck, MAX_INTERVAL, MAX_TIMEOUT, MIN_INTERVAL,
     MIN_TIMEOUT,
 };
 use crate::units::{DurationText, format_duration};
@@ -39,6 +39,8 @@ pub(super) struct CheckFields {
     tcp: Option<Object<TcpFields>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<Object<HttpFields>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grpc: Option<Object<GrpcFields>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     interval: Option<DurationText>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,6 +66,14 @@ struct HttpFields {
     expect: Option<Vec<Statuses>>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct GrpcFields {
+    /// The gRPC service asked for; the server as a whole unless given.
+    #[schema(pattern = "^[!-~]*$", max_length = 512)]
+    service: Option<String>,
+}
+
 /// `204` or `"200-399"`.
 #[derive(Clone, Debug, PartialEq)]
 struct Statuses(RangeInclusive<u16>);
@@ -75,13 +85,20 @@ impl CheckJson {
             Self::Off => return CheckOverride::off(),
             Self::On(fields) => fields,
         };
-        if fields.tcp.is_some() && fields.http.is_some() {
-            faults.add("check", "names both tcp and http (expected one of them)");
+        let named = [
+            fields.tcp.is_some(),
+            fields.http.is_some(),
+            fields.grpc.is_some(),
+        ];
+        if named.into_iter().filter(|named| *named).count() > 1 {
+            let wrong = "names more than one of tcp, http and grpc (expected one of them)";
+            faults.add("check", wrong);
         }
-        let kind = match (fields.tcp, fields.http) {
-            (_, Some(Object(http))) => Some(CheckKind::Http(http.read(faults))),
-            (Some(Object(TcpFields {})), None) => Some(CheckKind::Tcp),
-            (None, None) => None,
+        let kind = match (fields.tcp, fields.http, fields.grpc) {
+            (_, Some(Object(http)), _) => Some(CheckKind::Http(http.read(faults))),
+            (_, None, Some(Object(grpc))) => Some(CheckKind::Grpc(grpc.read(faults))),
+            (Some(Object(TcpFields {})), None, None) => Some(CheckKind::Tcp),
+            (None, None, None) => None,
         };
         let mut within = |name: &str, duration: Option<DurationText>, min, max| {
             let duration = duration?.0;
@@ -110,8 +127,14 @@ impl CheckJson {
         let Some(check) = check else {
             return Self::Off;
         };
+        let mut grpc = None;
         let (tcp, http) = match check.kind {
             CheckKind::Tcp => (Some(Object(TcpFields {})), None),
+            CheckKind::Grpc(check) => {
+                let service = Some(check.service);
+                grpc = Some(Object(GrpcFields { service }));
+                (None, None)
+            }
             CheckKind::Http(http) => {
                 let fields = HttpFields {
                     path: Some(http.path),
@@ -123,11 +146,26 @@ impl CheckJson {
         Self::On(CheckFields {
             tcp,
             http,
+            grpc,
             interval: Some(DurationText(check.interval)),
             timeout: Some(DurationText(check.timeout)),
             fall: Some(Integer(check.fall.into())),
             rise: Some(Integer(check.rise.into())),
         })
+    }
+}
+
+impl GrpcFields {
+    fn read(self, faults: &mut Faults) -> GrpcCheck {
+        let service = self.service.unwrap_or_default();
+        if service.len() > MAX_TEXT || !service.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let wrong = format!(
+                "is {service:?} (expected the name of a gRPC service: at most {MAX_TEXT} visible \
+                 ASCII characters)"
+            );
+            faults.add("check.grpc.service", wrong);
+        }
+        GrpcCheck { service }
     }
 }
 

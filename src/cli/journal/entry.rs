@@ -1,11 +1,12 @@
 //! One entry of the journal, as the API gives it and as a row of a table.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::address::Address;
 use crate::units::moment::parse_moment;
 
 /// What [`Entry::row`] shows.
@@ -41,8 +42,8 @@ struct By {
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 struct Instance {
-    address: IpAddr,
-    port: u16,
+    address: String,
+    port: Option<u16>,
 }
 
 /// Keeps the whole, so that what a later version adds gets through to those who read JSON.
@@ -81,10 +82,20 @@ impl Entry {
             to_the_second(at),
             change.clone(),
             format!("{service}/{id}"),
-            SocketAddr::new(instance.address, instance.port).to_string(),
+            instance.place(),
             by.name(),
             why.clone().unwrap_or_default(),
         ]
+    }
+}
+
+impl Instance {
+    /// `10.0.0.5:8080`, or what else is shown.
+    fn place(&self) -> String {
+        match Address::from_parts(&self.address, self.port) {
+            Ok(address) => address.to_string(),
+            Err(_) => self.address.clone(),
+        }
     }
 }
 

@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -47,7 +46,7 @@ fn cluster(policy: Policy, members: u16) -> Arc<Cluster> {
 fn publish(cluster: &Arc<Cluster>, ports: impl IntoIterator<Item = u16>) {
     let member = |port: u16| {
         let mut member = testing::member(&format!("web-{port}"));
-        Arc::make_mut(&mut member.instance).port = NonZeroU16::new(port).unwrap();
+        Arc::make_mut(&mut member.instance).address = testing::address(port);
         (member.instance.id.clone(), Arc::new(member))
     };
     let members: OrdMap<_, _> = ports.into_iter().map(member).collect();

@@ -8,8 +8,18 @@ use ipnet::IpNet;
 
 use super::Cause;
 use super::words::quoted;
+use crate::address::{Address, UNIX};
 use crate::balance::HashOn;
 use crate::names::ServiceName;
+
+pub(super) fn place(text: &str) -> Result<Address, String> {
+    if text.starts_with(UNIX) {
+        return text
+            .parse()
+            .map_err(|wrong| format!("{} {wrong}", quoted(text)));
+    }
+    address(text).map(Address::from)
+}
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix("localhost:")

@@ -1,9 +1,11 @@
 //! Files that say something.
 
 use super::*;
+use crate::address::Address;
 use crate::balance::{Algorithm, HashOn};
 use crate::cluster::policy::{Policy, Timeouts};
 use crate::instance::check::{Check, CheckKind, HttpCheck};
+use crate::proxy::listener::Listener;
 use crate::route::{Destination, Match, Route};
 
 const SHIPPED: &str = include_str!("../../../conf/proxy.yaml");
@@ -47,16 +49,26 @@ fn the_shipped_file_names_every_key_that_has_an_effect() {
         ("defaults: {hold: {", "}}"),
         ("defaults: {retry: {hedge: {", "}}}"),
         ("proxy: {clients: {", "}}"),
+        ("proxy: {acme: {", "}}"),
+        ("proxy: {listen: {address: 0.0.0.0:1, ", "}}"),
+        ("proxy: {listen: {address: 0.0.0.0:1, tls: {", "}}}"),
+        (
+            "proxy: {listen: {address: 0.0.0.0:1, tls: {clients: {",
+            "}}}}",
+        ),
+        ("defaults: {tls: {", "}}"),
+        ("defaults: {check: {grpc: {", "}}}"),
         ("routes: [{service: a, ", "}]"),
         ("routes: [{service: a, mirror: {", "}}]"),
         ("routes: [{service: a, timeouts: {", "}}]"),
         ("routes: [{service: a, match: {", "}}]"),
         ("routes: [{split: [{service: a, ", "}]}]"),
     ];
-    let unavailable = ["etcd", "grpc"];
+    let unavailable = ["etcd"];
     for (open, close) in sections {
         let error = errors(&format!("{open}\"?\": 1{close}"));
-        let (_, known) = error.split_once("(expected ").unwrap();
+        let unknown = error.lines().find(|line| line.contains("unknown key"));
+        let (_, known) = unknown.unwrap().split_once("(expected ").unwrap();
         for key in known.trim_end().trim_end_matches(')').split(", ") {
             assert!(
                 unavailable.contains(&key)
@@ -71,7 +83,7 @@ fn the_shipped_file_names_every_key_that_has_an_effect() {
 #[test]
 fn listeners_are_an_address_a_mapping_or_a_list_of_them() {
     let listen = |text: &str| config(&format!("proxy: {{listen: {text}}}")).proxy.listen;
-    let address = |text: &str| text.parse().unwrap();
+    let address = |text: &str| Listener::http(text.parse::<Address>().unwrap());
     assert_eq!(listen("0.0.0.0:80"), [address("0.0.0.0:80")]);
     assert_eq!(
         listen("{address: \"[::1]:80\", protocol: http}"),
@@ -249,6 +261,7 @@ fn routes_keep_their_order_and_everything_written() {
                     path: Some("/orders/".to_owned()),
                     methods: vec![http::Method::GET, http::Method::POST],
                     headers: vec![("x-canary".parse().unwrap(), "1".to_owned())],
+                    client: None,
                 },
                 destinations: vec![side("orders", 1)],
                 strip_prefix: Some("/orders".to_owned()),

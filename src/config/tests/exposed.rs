@@ -247,17 +247,17 @@ fn faults_of_limits_and_tls_are_told_at_their_places() {
         "registry: {tls: {cert: /no/such/file, key: /no/such/key}}",
         "registry: {tls: {cert: \"\", key: [a]}}",
     ].map(errors).concat(), @r#"
-    f:1:31: registry.limits.services: "0" is out of range (expected a number from 1 to 10000000)
-    f:1:32: registry.limits.instances: "many" is not such a number (expected a number from 1 to 10000000)
-    f:1:34: registry.limits.connections: "10000001" is out of range (expected a number from 1 to 10000000)
-    f:1:31: registry.limits.per_peer: "500" is not a rate (expected off or a rate such as 500/s or 30/m)
-    f:1:31: registry.limits.per_peer: "0/s" is not a rate (expected off or a rate such as 500/s or 30/m)
-    f:1:31: registry.limits.per_peer: "5/h" is not a rate (expected off or a rate such as 500/s or 30/m)
-    f:1:21: registry.limits: unknown key "per_tokn", did you mean per_token? (expected services, instances, instances_per_service, connections, per_token, per_peer)
-    f:1:12: registry.tls: lacks one of its two files (expected for example {cert: server.pem, key: server.key})
-    f:1:17: registry.tls: lacks one of its two files (expected for example {cert: server.pem, key: server.key})
-    f:1:24: registry.tls.cert: "/no/such/file" cannot be read: No such file or directory (os error 2) (expected PEM, the server's own certificate first)
-    f:1:24: registry.tls.cert: "" names no file (expected the path of a file)
-    f:1:33: registry.tls.key: a list cannot stand here (expected the path of a file)
-    "#);
+        f:1:31: registry.limits.services: "0" is out of range (expected a number from 1 to 10000000)
+        f:1:32: registry.limits.instances: "many" is not such a number (expected a number from 1 to 10000000)
+        f:1:34: registry.limits.connections: "10000001" is out of range (expected a number from 1 to 10000000)
+        f:1:31: registry.limits.per_peer: "500" is not a rate (expected off or a rate such as 500/s or 30/m)
+        f:1:31: registry.limits.per_peer: "0/s" is not a rate (expected off or a rate such as 500/s or 30/m)
+        f:1:31: registry.limits.per_peer: "5/h" is not a rate (expected off or a rate such as 500/s or 30/m)
+        f:1:21: registry.limits: unknown key "per_tokn", did you mean per_token? (expected services, instances, instances_per_service, connections, per_token, per_peer)
+        f:1:12: registry.tls: has no certificate (expected for example {cert: server.pem, key: server.key})
+        f:1:17: registry.tls: lacks one of its two files (expected for example {cert: server.pem, key: server.key})
+        f:1:24: registry.tls.cert: "/no/such/file" cannot be read: No such file or directory (os error 2) (expected PEM, the server's own certificate first)
+        f:1:24: registry.tls.cert: "" names no file (expected the path of a file)
+        f:1:33: registry.tls.key: a list cannot stand here (expected the path of a file)
+        "#);
 }

@@ -39,15 +39,14 @@ routes:
     strip_prefix: /b
     split: [{service: a, weight: -1}, {weight: 1}]
 "#), @r#"
-        f:2:3: proxy: unknown key "lisen", did you mean listen? (expected listen, threads, trusted_proxies, shutdown_grace, zone, upgrade_socket, clients)
-        f:3:12: proxy.listen[0]: ":8080" has no IP address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
-        f:3:31: proxy.listen[1].address: "1.2.3.4" has no port (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
-        f:3:45: proxy.listen[1].tls: not available in this version (expected to be left out)
+        f:2:3: proxy: unknown key "lisen", did you mean listen? (expected listen, threads, trusted_proxies, shutdown_grace, zone, upgrade_socket, clients, acme)
+        f:3:12: proxy.listen[0]: ":8080" has no IP address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080, or a Unix socket such as unix:/run/callboard.sock)
+        f:3:31: proxy.listen[1].address: "1.2.3.4" has no port (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080, or a Unix socket such as unix:/run/callboard.sock)
         f:4:12: proxy.threads: "many" is no number of threads (expected auto or a number from 1 to 1024)
         f:7:10: registry.store: etcd is not available in this version (expected sqlite, memory, or a mapping such as {sqlite: {path: data/callboard.db}})
         f:8:16: registry.lease.ttl: "0s" is too short (expected a duration from 1ms to 7 days, such as 250ms, 15s or 5m)
         f:9:3: "lease" is given a second time, first at 8:3 (expected once)
-        f:11:3: defaults: unknown key "blance", did you mean balance? (expected balance, hash_on, bounded_load, check, timeouts, retry, reuse, outlier, panic_threshold, panic, slow_start, load_reports, prefer_zone, limits, hold, max_body, drain)
+        f:11:3: defaults: unknown key "blance", did you mean balance? (expected balance, hash_on, bounded_load, check, timeouts, retry, reuse, outlier, panic_threshold, panic, slow_start, load_reports, prefer_zone, limits, hold, max_body, drain, tls, proxy_protocol)
         f:12:12: defaults.balance: "least_requests" is unknown, did you mean least_request? (expected round_robin, random, least_request, peak_ewma, ring_hash or maglev)
         f:13:24: defaults.check.http.path: "health" does not start with / (expected a path such as /health)
         f:13:46: defaults.check.http.expect[1]: "99-700" is not a status (expected a status from 100 to 599 or a range of them such as 200-399)
@@ -80,7 +79,7 @@ fn a_fault_is_not_followed_by_what_it_alone_causes() {
         "routes: [{service: a, match: {path: x}, strip_prefix: /x}]",
         "routes: [{service: *a}]",
     ]), @r#"
-        f:1:18: proxy.listen[0]: "nowhere" is not an address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
+        f:1:18: proxy.listen[0]: "nowhere" is not an address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080, or a Unix socket such as unix:/run/callboard.sock)
         f:1:20: routes[0].service: "?" is not a service name (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
         f:1:29: routes[0].split[0].service: "?" is not a service name (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
         f:1:46: registry.auth.tokens: is empty (expected for example tokens: [{name: ci, env: CI_TOKEN, scopes: [read]}])
@@ -123,16 +122,39 @@ fn a_control_plane_that_others_reach_needs_auth_written_out() {
 fn what_this_version_does_not_have_is_refused() {
     insta::assert_snapshot!(errors_of([
         "registry: {store: {etcd: {endpoints: []}}}",
-        "proxy: {listen: [{address: 0.0.0.0:1, tls: {cert: x}, protocol: tcp, service: a}]}",
-        "defaults: {check: {grpc: {}}}",
-        "defaults: {check: grpc}",
+    ]), @"f:1:26: registry.store.etcd: not available in this version (expected to be left out)");
+}
+
+#[test]
+fn listeners_say_what_becomes_of_their_connections() {
+    insta::assert_snapshot!(errors_of([
+        "proxy: {listen: [{address: 0.0.0.0:1, protocol: tcp}]}",
+        "proxy: {listen: [{address: 0.0.0.0:1, service: a, sni: {b: c}}]}",
+        "proxy: {listen: [{address: 0.0.0.0:1, protocol: tcp, sni: {\"a b\": c}}]}",
+        "proxy: {listen: [{address: 0.0.0.0:1, mode: \"660\"}]}",
+        "proxy: {listen: [{address: \"unix:/a\", mode: 9}, \"unix:/a\", \"unix:b\"]}",
+        "proxy: {listen: [{address: 0.0.0.0:1, tls: {}}]}",
+        "proxy: {listen: [{address: 0.0.0.0:1, tls: {cert: a, clients: {}}}]}",
+        "proxy: {listen: [{address: 0.0.0.0:1, tls: {cert: a, key: b, min_version: 1.1}}]}",
+        "proxy: {acme: {directory: \"http://a\", contact: ops}}",
+        "proxy: {acme: {}}",
     ]), @r#"
-        f:1:26: registry.store.etcd: not available in this version (expected to be left out)
-        f:1:44: proxy.listen[0].tls: not available in this version (expected to be left out)
-        f:1:65: proxy.listen[0].protocol: tcp is not available in this version (expected http)
-        f:1:79: proxy.listen[0].service: not available in this version (expected to be left out)
-        f:1:26: defaults.check.grpc: not available in this version (expected to be left out)
-        f:1:19: defaults.check: grpc is not available in this version (expected off, or a mapping such as {tcp: {}} or {http: {path: /health}})
+        f:1:18: proxy.listen[0]: has no service (expected for example service: rabbitmq, or sni)
+        f:1:48: proxy.listen[0].service: goes with protocol: tcp (expected that, or routes for HTTP)
+        f:1:56: proxy.listen[0].sni: goes with protocol: tcp (expected that, or routes for HTTP)
+        f:1:18: proxy.listen[0]: has no service (expected for example service: rabbitmq, or sni)
+        f:1:60: proxy.listen[0].sni: "a b" is no name (expected for example db.example.com or *.example.com)
+        f:1:45: proxy.listen[0].mode: goes with a Unix socket, and the address is 0.0.0.0:1
+        f:1:45: proxy.listen[0].mode: "9" is no such mode (expected three octal digits in quotes such as "660")
+        f:1:49: proxy.listen[1]: unix:/a overlaps with unix:/a of another listener (expected each address and port once)
+        f:1:60: proxy.listen[2]: "unix:b" is a relative path (expected for example unix:/run/app.sock) (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080, or a Unix socket such as unix:/run/callboard.sock)
+        f:1:44: proxy.listen[0].tls: has no certificate (expected for example {cert: server.pem, key: server.key})
+        f:1:44: proxy.listen[0].tls: lacks one of its two files (expected for example {cert: server.pem, key: server.key})
+        f:1:51: proxy.listen[0].tls.cert: "a" cannot be read: No such file or directory (os error 2) (expected PEM, the server's own certificate first)
+        f:1:75: proxy.listen[0].tls.min_version: "1.1" is unknown, did you mean 1.2? (expected 1.2 or 1.3)
+        f:1:27: proxy.acme.directory: "http://a" is no such URL (expected a URL such as https://acme-v02.api.letsencrypt.org/directory)
+        f:1:48: proxy.acme.contact: "ops" is no such address (expected an address such as mailto:ops@example.com)
+        f:1:15: proxy.acme: does not agree to the terms of the ACME server (expected terms_agreed: on, once you have read them)
         "#);
 }
 
@@ -165,7 +187,7 @@ routes:
         f:8:29: proxy.clients.max_head: "1" is out of range (expected a size from 1KiB to 512KiB, such as 64KiB)
         f:8:47: proxy.clients.min_body_rate: "5B" is not a rate (expected off or a size per second such as 240B/s or 1KiB/s)
         f:10:54: routes[0].mirror: has no service (expected for example service: orders-next)
-        f:10:69: routes[0].timeouts: unknown key "idle" (expected connect, first_byte, between_bytes, request, total)
+        f:10:69: routes[0].timeouts: unknown key "idle" (expected connect, first_byte, between_bytes, request, total, tunnel)
         f:11:43: routes[1].name: "x" names the route at 10:5 already (expected another name)
         f:11:56: routes[1].split_on: "moon" is no part of a request (expected header:NAME, cookie:NAME, query:NAME, path or client_ip)
         "#);
@@ -321,7 +343,7 @@ fn values_out_of_range_say_the_range() {
         f:1:26: defaults.check.rise: 1001 is out of range (expected a number from 1 to 1000)
         f:1:26: defaults.check.rise: 99999999999 is out of range (expected a number from 1 to 1000)
         f:1:19: defaults.check: an http check has no path (expected off, or a mapping such as {tcp: {}} or {http: {path: /health}})
-        f:1:19: defaults.check: has both tcp and http (expected one of them)
+        f:1:19: defaults.check: has more than one of tcp, http and grpc (expected one of them)
         f:1:20: defaults.check.http: has no path (expected for example path: /health)
         f:1:45: defaults.check.http.expect: is empty (expected a status or a range of them such as 200-399)
         f:1:45: defaults.check.http.expect: "300-200" ends before it starts (expected a status from 100 to 599 or a range of them such as 200-399)

@@ -1,17 +1,17 @@
 //! Carries out one probe. What all of them share lives here: one connector per kind of check,
 //! however many instances there are.
 
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use pingora::protocols::l4::socket::SocketAddr as PingoraAddress;
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck, TcpHealthCheck};
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::Failure;
 use super::http::HttpAsker;
+use crate::address::Address;
+use crate::dial::to_pingora;
 use crate::instance::check::{Check, CheckKind};
 use crate::units::format_duration;
 
@@ -46,17 +46,18 @@ impl Asker {
     }
 
     /// Asks once; takes no longer than the check's timeout, unless this process stands still.
-    pub(super) async fn ask(&self, address: SocketAddr, check: &Check) -> Result<(), Failure> {
+    pub(super) async fn ask(&self, address: &Address, check: &Check) -> Result<(), Failure> {
         let deadline = Deadline::after(check.timeout);
         match &check.kind {
             CheckKind::Tcp => self.connect(address, deadline).await,
             CheckKind::Http(http) => self.http.get(address, http, deadline).await,
+            CheckKind::Grpc(_) => self.connect(address, deadline).await,
         }
     }
 
-    async fn connect(&self, address: SocketAddr, deadline: Deadline) -> Result<(), Failure> {
+    async fn connect(&self, address: &Address, deadline: Deadline) -> Result<(), Failure> {
         let backend = Backend {
-            addr: PingoraAddress::Inet(address),
+            addr: to_pingora(address),
             weight: 1,
             ext: http::Extensions::new(),
         };

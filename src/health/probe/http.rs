@@ -12,7 +12,6 @@
 //! Nothing here trusts the answer. The head is bounded by Pingora (256 headers, about 1 MiB), interim
 //! answers and the body by the limits below, and everything by the check's timeout.
 
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -22,13 +21,14 @@ use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
-use pingora::protocols::l4::socket::SocketAddr as PingoraAddress;
 use pingora::upstreams::peer::{BasicPeer, Peer};
 use pingora::{Error, ErrorType};
 use tokio::time::{Instant, timeout_at};
 
 use super::ask::Deadline;
 use super::failure::Failure;
+use crate::address::Address;
+use crate::dial::to_pingora;
 use crate::instance::check::HttpCheck;
 
 const USER_AGENT: &str = concat!("callboard-check/", env!("CARGO_PKG_VERSION"));
@@ -61,7 +61,7 @@ impl HttpAsker {
     /// Asks `address` for the check's path and judges the status.
     pub(super) async fn get(
         &self,
-        address: SocketAddr,
+        address: &Address,
         check: &HttpCheck,
         deadline: Deadline,
     ) -> Result<(), Failure> {
@@ -73,7 +73,7 @@ impl HttpAsker {
             ))
         })?;
         let mut peer = self.template.clone();
-        peer._address = PingoraAddress::Inet(address);
+        peer._address = to_pingora(address);
 
         let reused = async { Ok(self.exchange_on_reused(&peer, &request).await) };
         let answer = match deadline.bound(&act, reused).await? {
@@ -134,7 +134,7 @@ struct Answer {
 }
 
 /// The GET to send; `None` if `path` cannot be part of one.
-fn request(address: SocketAddr, path: &str) -> Option<RequestHeader> {
+fn request(address: &Address, path: &str) -> Option<RequestHeader> {
     let target = path
         .starts_with('/')
         .then(|| PathAndQuery::try_from(path).ok())??;

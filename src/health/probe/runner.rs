@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::future;
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +17,7 @@ use super::ask::Asker;
 use super::failure::Failure;
 use super::schedule::{Key, Schedule, gap};
 use super::{Pace, Sink};
+use crate::address::Address;
 use crate::instance::check::Check;
 
 /// How many commands are taken in between two looks at the schedule.
@@ -32,7 +32,7 @@ pub(super) enum Command {
 
 /// One instance under watch.
 pub(super) struct Watched {
-    pub(super) address: SocketAddr,
+    pub(super) address: Address,
     pub(super) check: Check,
     pub(super) sink: Arc<dyn Sink>,
     /// Set at the very moment its handle goes, ahead of the command that says so.
@@ -194,7 +194,7 @@ async fn probe(asker: Arc<Asker>, watched: Arc<Watched>, key: Key, first: bool) 
     let started = Instant::now();
     // The answer is read by code that is not ours, from an instance that may send anything: a bug
     // found that way is this instance's failure and nobody else's.
-    let asking = AssertUnwindSafe(asker.ask(watched.address, &watched.check));
+    let asking = AssertUnwindSafe(asker.ask(&watched.address, &watched.check));
     let answer = asking.catch_unwind().await.unwrap_or_else(|_| {
         Err(Failure::Instance(format!(
             "check of {}: its answer could not be read",

@@ -1,8 +1,7 @@
 //! The mirror against the real state of a registry, without its writer and store.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::num::NonZeroU16;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,8 +23,7 @@ fn listed(service: &str, id: &str, weight: u32, draining: bool) -> Listed {
         instance: Arc::new(Instance {
             service: service.parse().unwrap(),
             id: id.parse().unwrap(),
-            address: IpAddr::from([10, 0, 0, 1]),
-            port: NonZeroU16::new(8080).unwrap(),
+            address: SocketAddr::from(([10, 0, 0, 1], 8080)).into(),
             scheme: Scheme::Http,
             weight,
             zone: None,

@@ -53,7 +53,7 @@ fn an_instance_is_read_as_it_was_registered() {
         draining,
         fitness,
     } = listed(&shown());
-    assert_eq!(instance.socket_address().to_string(), "10.0.0.5:8080");
+    assert_eq!(instance.address.to_string(), "10.0.0.5:8080");
     assert_eq!(instance.weight, 10);
     assert_eq!(instance.ttl, Some(Duration::from_secs(30)));
     assert_eq!(instance.generation, Some(9));

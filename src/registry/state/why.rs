@@ -19,7 +19,7 @@ const MAX_TOLD: usize = 8;
 /// How `new` differs from `old`, such as `weight 1 → 5, zone "a" → "b"`; `None` if it does not.
 pub(super) fn differences(old: &Instance, new: &Instance) -> Option<String> {
     let mut told = Told::default();
-    told.change("address", old.socket_address(), new.socket_address());
+    told.change("address", &old.address, &new.address);
     told.change("weight", old.weight, new.weight);
     let zone = |instance: &Instance| quoted_or_none(instance.zone.as_deref());
     told.change("zone", zone(old), zone(new));
@@ -125,7 +125,7 @@ mod tests {
         type Edit = fn(&mut Instance);
         let cases: [(Edit, &str); 10] = [
             (
-                |new| new.address = [10, 0, 0, 6].into(),
+                |new| new.address = "10.0.0.6:8080".parse().unwrap(),
                 "address 10.0.0.1:8080 → 10.0.0.6:8080",
             ),
             (|new| new.weight = 5, "weight 1 → 5"),

@@ -158,7 +158,7 @@ fn probed(instance: &Instance) -> impl PartialEq + '_ {
     let Instance {
         check, generation, ..
     } = instance;
-    (instance.socket_address(), check, generation)
+    (&instance.address, check, generation)
 }
 
 impl History {

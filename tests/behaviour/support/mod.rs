@@ -2,6 +2,7 @@
 
 mod callboard;
 mod instance;
+pub(crate) mod peers;
 pub(crate) mod scripted;
 pub(crate) mod tokens;
 pub(crate) mod wire;

@@ -1,5 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU16;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::*;
@@ -11,8 +10,7 @@ fn endpoint() -> Endpoint {
     let instance = Instance {
         service: "web".parse().unwrap(),
         id: "web-1".parse().unwrap(),
-        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        port: NonZeroU16::new(8_080).unwrap(),
+        address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8_080)).into(),
         scheme: Scheme::Http,
         weight: 1,
         zone: None,

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -27,7 +28,7 @@ async fn ask(asker: &Asker, address: SocketAddr) -> Result<(), String> {
 
 async fn ask_within(asker: &Asker, address: SocketAddr, timeout: Duration) -> Result<(), String> {
     let check = check_within(timeout, HttpCheck::new("/health"));
-    words(asker.ask(address, &check).await)
+    words(asker.ask(&address.into(), &check).await)
 }
 
 fn words(answer: Result<(), Failure>) -> Result<(), String> {
@@ -65,7 +66,7 @@ async fn the_request_names_its_path_the_address_and_who_asks() {
     })
     .await;
     let check = check_within(PATIENCE, HttpCheck::new("/health?deep=1"));
-    words(Asker::new().ask(address, &check).await).unwrap();
+    words(Asker::new().ask(&address.into(), &check).await).unwrap();
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         seen.recv().await.unwrap(),
@@ -272,7 +273,7 @@ async fn a_path_that_fits_no_request_fails_without_one() {
     let asker = Asker::new();
     for path in ["health", "/a b", "/a\r\nX: y", ""] {
         let check = check_within(PATIENCE, HttpCheck::new(path));
-        let reason = words(asker.ask(nobody().await, &check).await).unwrap_err();
+        let reason = words(asker.ask(&nobody().await.into(), &check).await).unwrap_err();
         assert!(reason.contains("fits no request"), "{reason}");
     }
 }

@@ -5,13 +5,13 @@
 //! instance otherwise than it asked for. A version that adds one raises the schema's version.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::instance::check::{CheckKind, CheckOverride, HttpCheck};
+use crate::address::Address;
+use crate::instance::check::{CheckKind, CheckOverride, GrpcCheck, HttpCheck};
 use crate::instance::{Instance, Scheme};
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::rules::within_limits;
@@ -20,8 +20,11 @@ use crate::registry::rules::within_limits;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::registry::store) struct Description {
-    address: IpAddr,
-    port: NonZeroU16,
+    /// An IP address, or `unix:` and a path.
+    address: String,
+    /// None beside a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<NonZeroU16>,
     scheme: Scheme,
     weight: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +68,9 @@ enum Kind {
         /// The first and the last status of each range.
         expect: Vec<(u16, u16)>,
     },
+    Grpc {
+        service: String,
+    },
 }
 
 /// A duration to the nanosecond, as `1s 500ms`.
@@ -73,9 +79,10 @@ struct Span(Duration);
 
 impl From<&Instance> for Description {
     fn from(instance: &Instance) -> Self {
+        let (address, port) = instance.address.parts();
         Self {
-            address: instance.address,
-            port: instance.port,
+            address,
+            port: port.and_then(NonZeroU16::new),
             scheme: instance.scheme,
             weight: instance.weight,
             zone: instance.zone.clone(),
@@ -101,8 +108,8 @@ impl Description {
         let instance = Instance {
             service,
             id,
-            address: self.address,
-            port: self.port,
+            address: Address::from_parts(&self.address, self.port.map(NonZeroU16::get))
+                .map_err(|wrong| format!("address {wrong}"))?,
             scheme: self.scheme,
             weight: self.weight,
             zone: self.zone,
@@ -123,6 +130,9 @@ impl From<&CheckOverride> for CheckFields {
             enabled: check.enabled,
             kind: check.kind.as_ref().map(|kind| match kind {
                 CheckKind::Tcp => Kind::Tcp,
+                CheckKind::Grpc(grpc) => Kind::Grpc {
+                    service: grpc.service.clone(),
+                },
                 CheckKind::Http(http) => Kind::Http {
                     path: http.path.clone(),
                     expect: (http.expect.iter())
@@ -157,6 +167,7 @@ impl CheckFields {
         let kind = match self.kind {
             Some(Kind::Http { path, expect }) => Some(CheckKind::Http(http(path, &expect)?)),
             Some(Kind::Tcp) => Some(CheckKind::Tcp),
+            Some(Kind::Grpc { service }) => Some(CheckKind::Grpc(GrpcCheck { service })),
             None => None,
         };
         for (name, span) in [("interval", self.interval), ("timeout", self.timeout)] {
@@ -252,7 +263,7 @@ mod tests {
             },
         ];
         let full = |check| Instance {
-            address: "fd00::5".parse().unwrap(),
+            address: "[fd00::5]:8080".parse().unwrap(),
             zone: Some("ä\u{0}\"".to_owned()),
             ttl: Some(Duration::from_nanos(86_400_000_000_001)),
             generation: Some(u64::MAX),

@@ -227,7 +227,7 @@ fn how_an_instance_was_found_stays_until_it_is_another() {
     world.submit([Command::Register(same.clone())]).unwrap();
     assert_eq!(found(&mut world), Fitness::Fit);
     for change in [
-        (|instance: &mut Instance| instance.address = "10.0.0.2".parse().unwrap())
+        (|instance: &mut Instance| instance.address = "10.0.0.2:8080".parse().unwrap())
             as fn(&mut Instance),
         |instance| instance.generation = Some(1),
         |instance| instance.check.enabled = Some(false),
@@ -249,7 +249,7 @@ fn what_was_found_within_a_batch_goes_by_the_event_before() {
     let (service, id) = ("web".parse().unwrap(), "a".parse().unwrap());
     world.store.note(&[(service, id, Fitness::Fit)]);
     let elsewhere = Instance {
-        address: "10.0.0.2".parse().unwrap(),
+        address: "10.0.0.2:8080".parse().unwrap(),
         ..instance("web", "a")
     };
     // It went away and came back: nothing is known of what it came back as.

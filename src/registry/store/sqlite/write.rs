@@ -99,7 +99,7 @@ impl<'e> Latest<'e> {
             let Instance {
                 check, generation, ..
             } = instance;
-            (instance.socket_address(), check.clone(), *generation)
+            (instance.address.clone(), check.clone(), *generation)
         };
         known.is_none_or(|known| what(&known.instance) != what(instance))
     }

@@ -133,7 +133,7 @@ async fn what_is_no_longer_allowed_does_not_come_back_from_the_store() {
     let shelf = Shelf::default();
     let (registry, _) = start(shelf.clone());
     let mut elsewhere = instance("web", "b");
-    elsewhere.address = "192.168.0.1".parse().unwrap();
+    elsewhere.address = "192.168.0.1:8080".parse().unwrap();
     for command in [register("web", "a"), Command::Register(elsewhere)] {
         registry.submit(command, PEER).await.unwrap();
     }

@@ -2,6 +2,7 @@
 //! the events in memory for who was.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
@@ -62,7 +63,7 @@ fn command(change: &Change) -> Command {
     let names = |key: Key| (key.0.parse().unwrap(), key.1.parse().unwrap());
     match *change {
         Change::Register { key, port, weight } => Command::Register(Instance {
-            port: port.try_into().unwrap(),
+            address: SocketAddr::from(([10, 0, 0, 1], port)).into(),
             weight,
             ..instance(key.0, key.1)
         }),
@@ -106,7 +107,7 @@ impl Found {
     fn learn(&mut self, event: &Event) {
         let instance = &event.member.instance;
         let key = (instance.service.to_string(), instance.id.to_string());
-        let port = instance.port.get();
+        let port = instance.address.inet().unwrap().port();
         if event.change.is_leaving() {
             self.0.remove(&key);
         } else if self.0.get(&key).is_none_or(|known| known.0 != port) {

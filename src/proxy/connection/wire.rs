@@ -1,11 +1,12 @@
-//! A client's TCP connection as Pingora's sessions know streams.
+//! A client's connection, encrypted or not, as Pingora's sessions know streams.
 //!
 //! Pingora's own stream reads ahead into 64 KiB, which every idle connection would hold; here heads
 //! are read as they come, and bodies into the session's buffer.
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,44 +15,77 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use log::debug;
 use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
-use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::secured;
+use super::socket::Socket;
 
 /// What is held back until it is flushed or more, in bytes: a head and a small body leave in one
 /// packet. As much as Pingora holds back.
 const WRITE_BUFFER: usize = 1_460;
 
 /// The connection.
-#[derive(Debug)]
-pub(super) struct Plain {
-    stream: BufWriter<TcpStream>,
+pub(super) struct Wire<S> {
+    stream: BufWriter<S>,
+    file: RawFd,
     since: SystemTime,
     socket: Arc<SocketDigest>,
+    ssl: Option<Arc<SslDigest>>,
 }
 
-impl Plain {
-    /// A connection that was just accepted from `peer`.
+impl Wire<Socket> {
+    /// A connection in clear text that was just accepted from `peer`.
     ///
     /// # Errors
     /// When it is gone already.
-    pub(super) fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        let socket = SocketDigest::from_raw_fd(stream.as_raw_fd());
-        // Nobody else has it yet, so nobody has set it.
-        let _ = socket.peer_addr.set(Some(peer.into()));
-        Ok(Self {
-            stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
-            since: SystemTime::now(),
-            socket: Arc::new(socket),
-        })
+    pub(super) fn plain(socket: Socket, peer: Option<SocketAddr>) -> io::Result<Self> {
+        socket.send_at_once()?;
+        let file = socket.as_raw_fd();
+        Ok(Self::new(socket, file, peer, None))
     }
 }
 
-impl AsyncRead for Plain {
+impl Wire<TlsStream<Socket>> {
+    /// A connection after its handshake.
+    ///
+    /// # Errors
+    /// When it is gone already.
+    pub(super) fn secured(stream: TlsStream<Socket>, peer: Option<SocketAddr>) -> io::Result<Self> {
+        let (socket, session) = stream.get_ref();
+        socket.send_at_once()?;
+        let (file, ssl) = (socket.as_raw_fd(), secured::digest(session));
+        Ok(Self::new(stream, file, peer, Some(Arc::new(ssl))))
+    }
+}
+
+impl<S: AsyncWrite> Wire<S> {
+    fn new(stream: S, file: RawFd, peer: Option<SocketAddr>, ssl: Option<Arc<SslDigest>>) -> Self {
+        let socket = SocketDigest::from_raw_fd(file);
+        // Nobody else has it yet, so nobody has set it.
+        let _ = socket.peer_addr.set(peer.map(Into::into));
+        Self {
+            stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
+            file,
+            since: SystemTime::now(),
+            socket: Arc::new(socket),
+            ssl,
+        }
+    }
+}
+
+impl<S> fmt::Debug for Wire<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("file", &self.file).finish()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -61,7 +95,7 @@ impl AsyncRead for Plain {
     }
 }
 
-impl AsyncWrite for Plain {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -92,7 +126,7 @@ impl AsyncWrite for Plain {
 }
 
 #[async_trait]
-impl Shutdown for Plain {
+impl<S: AsyncWrite + Unpin + Send> Shutdown for Wire<S> {
     async fn shutdown(&mut self) {
         if let Err(error) = AsyncWriteExt::shutdown(self).await {
             debug!("a client's connection is closed already: {error}");
@@ -100,17 +134,21 @@ impl Shutdown for Plain {
     }
 }
 
-impl UniqueID for Plain {
+impl<S> UniqueID for Wire<S> {
     fn id(&self) -> UniqueIDType {
-        self.stream.get_ref().as_raw_fd()
+        self.file
     }
 }
 
-impl Ssl for Plain {}
+impl<S> Ssl for Wire<S> {
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.ssl.clone()
+    }
+}
 
-impl Peek for Plain {}
+impl<S> Peek for Wire<S> {}
 
-impl GetTimingDigest for Plain {
+impl<S> GetTimingDigest for Wire<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         vec![Some(TimingDigest {
             established_ts: self.since,
@@ -119,13 +157,13 @@ impl GetTimingDigest for Plain {
     }
 }
 
-impl GetProxyDigest for Plain {
+impl<S> GetProxyDigest for Wire<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         None
     }
 }
 
-impl GetSocketDigest for Plain {
+impl<S> GetSocketDigest for Wire<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         Some(Arc::clone(&self.socket))
     }

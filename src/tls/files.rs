@@ -1,0 +1,68 @@
+//! Certificates and keys as they lie in files.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// The longest file read, in bytes.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// What is wrong with one of the files that the settings name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {problem}")]
+pub struct Wrong {
+    /// The setting that names it, below the settings of TLS: `cert`, `certificates[1].key`, `ca`.
+    pub field: String,
+    /// The file and what is wrong with it, for operators.
+    pub problem: String,
+}
+
+impl Wrong {
+    pub(super) fn new(field: &str, path: &Path, problem: &str) -> Self {
+        Self {
+            field: field.to_owned(),
+            problem: format!("{:?} {problem}", path.to_string_lossy()),
+        }
+    }
+}
+
+/// The certificates of a PEM file, at least one, and its text.
+pub(super) fn chain(
+    field: &str,
+    path: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), Wrong> {
+    const EXPECTED: &str = "(expected PEM, the server's own certificate first)";
+    let wrong = |what: String| Wrong::new(field, path, &format!("{what} {EXPECTED}"));
+    let text = contents(path).map_err(wrong)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let chain = chain.map_err(|_| wrong("is damaged".to_owned()))?;
+    if chain.is_empty() {
+        return Err(wrong("holds no certificate".to_owned()));
+    }
+    Ok((chain, text))
+}
+
+/// The private key of a PEM file, and its text.
+pub(super) fn key(field: &str, path: &Path) -> Result<(PrivateKeyDer<'static>, Vec<u8>), Wrong> {
+    const EXPECTED: &str = "(expected PEM with an unencrypted key in PKCS#8, PKCS#1 or SEC1)";
+    let wrong = |what: String| Wrong::new(field, path, &format!("{what} {EXPECTED}"));
+    let text = contents(path).map_err(wrong)?;
+    let key = PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|_| wrong("holds no private key".to_owned()))?;
+    Ok((key, text))
+}
+
+fn contents(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    let mut reader = file.take(MAX_BYTES + 1);
+    reader.read_to_end(&mut bytes).map_err(unreadable)?;
+    if reader.limit() == 0 {
+        return Err(format!("is longer than {MAX_BYTES} bytes"));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,2 @@
+// Package peers holds the programs in Go that the tests let callboard stand between.
+package peers

@@ -1,0 +1,3 @@
+module callboard.test/peers
+
+go 1.26
