@@ -212,14 +212,19 @@ impl Config {
         proxy.upgrade_socket = planes::upgrade_socket(&raw.proxy.0, &registry.store);
         let admission = (raw.registry.0.admission).map_or(Admission::default(), |raw| raw.0);
         let zone = raw.proxy.0.zone.as_ref().map(|raw| raw.0.clone());
-        let policies = policy::policies(&raw.defaults.0, &raw.services.0, admission, zone, report);
-        let default = Routing::default();
-        let default_routes = match (raw.default_routes, raw.host_suffix) {
-            (Some(scalar::Switch(false)), _) => None,
-            (_, Some(suffix)) => Some(DefaultRoutes {
-                host_suffix: suffix.0,
-            }),
-            (_, None) => default.default_routes,
+        let host_suffix =
+            (raw.host_suffix).map_or_else(|| DefaultRoutes::default().host_suffix, |raw| raw.0);
+        let policies = policy::policies(
+            &raw.defaults.0,
+            &raw.services.0,
+            admission,
+            zone,
+            &host_suffix,
+            report,
+        );
+        let default_routes = match raw.default_routes {
+            Some(scalar::Switch(false)) => None,
+            _ => Some(DefaultRoutes { host_suffix }),
         };
         Self {
             proxy,

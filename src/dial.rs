@@ -1,11 +1,76 @@
 //! Connections to instances, as probes, requests and TCP streams make them alike.
 
-use std::os::unix::net::SocketAddr as UnixAddr;
+mod stream;
 
+use std::os::unix::net::SocketAddr as UnixAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket::SocketAddr;
-use pingora::upstreams::peer::{HttpPeer, PeerOptions, Scheme};
+use pingora::upstreams::peer::{HttpPeer, PeerOptions, Scheme as PeerScheme};
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 
 use crate::address::Address;
+use crate::instance::Scheme;
+use crate::tls::{Client, Credentials};
+
+pub use stream::{Handshake, Stream, open};
+
+/// How many requests a connection of HTTP/2 carries at a time, unless the instance allows fewer.
+const MAX_STREAMS: usize = 100;
+/// How much of one response an instance may send ahead of its client, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// How much of all responses on a connection, in bytes: the most that a connection takes of memory.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How often a connection of HTTP/2 is asked whether it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// An instance, as far as connecting to it goes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Where it listens.
+    pub address: Address,
+    /// What it speaks there.
+    pub scheme: Scheme,
+    /// The service it belongs to.
+    pub service: String,
+    /// How TLS is spoken with it, if its scheme has it.
+    pub tls: Arc<Client>,
+}
+
+impl Target {
+    /// A target as Pingora's connectors know it.
+    pub fn peer(&self) -> HttpPeer {
+        peer(&self.address, self.scheme, &self.tls, &self.service)
+    }
+
+    /// A target in clear text, whoever it is.
+    #[cfg(test)]
+    pub(crate) fn plain(address: impl Into<Address>) -> Self {
+        Self {
+            address: address.into(),
+            scheme: Scheme::Http,
+            service: "any".to_owned(),
+            tls: Arc::default(),
+        }
+    }
+
+    /// What [`open`] needs for TLS with it; `None` if its scheme has none.
+    pub fn handshake<'a>(&'a self, protocols: &'a [&'a [u8]]) -> Option<Handshake<'a>> {
+        self.scheme.is_tls().then_some(Handshake {
+            client: &self.tls,
+            service: &self.service,
+            protocols,
+        })
+    }
+}
+
+/// What the files hold in Pingora's form.
+struct Adapted {
+    issuers: Option<Arc<[WrappedX509]>>,
+    own: Option<Arc<CertKey>>,
+}
 
 /// `address` as Pingora's connectors know it.
 pub fn to_pingora(address: &Address) -> SocketAddr {
@@ -19,15 +84,62 @@ pub fn to_pingora(address: &Address) -> SocketAddr {
     }
 }
 
-/// A peer at `address`, in clear text.
-pub fn peer(address: &Address) -> HttpPeer {
-    HttpPeer {
+/// A peer at `address` that speaks `scheme`; with TLS it must prove to be an instance of `service`.
+///
+/// Its group differs from that of peers under other settings of TLS or other files.
+pub fn peer(address: &Address, scheme: Scheme, tls: &Client, service: &str) -> HttpPeer {
+    let mut peer = HttpPeer {
         _address: to_pingora(address),
-        scheme: Scheme::HTTP,
+        scheme: PeerScheme::HTTP,
         sni: String::new(),
         proxy: None,
         client_cert_key: None,
         group_key: 0,
         options: PeerOptions::new(),
+    };
+    if scheme.is_tls() {
+        let credentials = tls.credentials();
+        let adapted = credentials.adapted(adapt);
+        peer.scheme = PeerScheme::HTTPS;
+        peer.sni = server_name(tls, service);
+        peer.client_cert_key.clone_from(&adapted.own);
+        peer.group_key = credentials.fingerprint();
+        peer.options.ca.clone_from(&adapted.issuers);
+        peer.options.verify_cert = tls.verifies();
+        peer.options.verify_hostname = tls.verifies();
     }
+    if scheme.is_http2() {
+        peer.options.alpn = ALPN::H2;
+        peer.options.max_h2_streams = MAX_STREAMS;
+        peer.options.h2_stream_window_size = Some(STREAM_WINDOW);
+        peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW);
+        peer.options.h2_ping_interval = Some(PING_INTERVAL);
+    }
+    peer
+}
+
+/// Never empty: Pingora verifies nothing for the sake of nobody.
+fn server_name(tls: &Client, service: &str) -> String {
+    let name = tls.server_name(service).into_owned();
+    if name.is_empty() {
+        "invalid".to_owned()
+    } else {
+        name
+    }
+}
+
+fn adapt(credentials: &Credentials) -> Adapted {
+    let issuers = credentials.issuers.as_ref().map(|issuers| {
+        let wrapped = |issuer: &_| WrappedX509::new(der(issuer), parse_x509);
+        issuers.iter().map(wrapped).collect()
+    });
+    let own = credentials.own.as_ref().map(|(chain, key)| {
+        let chain = chain.iter().map(der).collect();
+        Arc::new(CertKey::new(chain, key.secret_der().to_vec()))
+    });
+    Adapted { issuers, own }
+}
+
+fn der(certificate: &rustls_pki_types::CertificateDer<'_>) -> Vec<u8> {
+    certificate.as_ref().to_vec()
 }

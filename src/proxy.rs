@@ -17,6 +17,7 @@ mod hints;
 pub mod listener;
 mod mirror;
 mod patience;
+mod peer;
 mod request_id;
 pub mod retry;
 mod rules;

@@ -113,6 +113,14 @@ pub struct DefaultRoutes {
     pub host_suffix: String,
 }
 
+impl Default for DefaultRoutes {
+    fn default() -> Self {
+        Self {
+            host_suffix: ".callboard".to_owned(),
+        }
+    }
+}
+
 /// The routing settings as a whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Routing {
@@ -126,9 +134,7 @@ impl Default for Routing {
     fn default() -> Self {
         Self {
             routes: Vec::new(),
-            default_routes: Some(DefaultRoutes {
-                host_suffix: ".callboard".to_owned(),
-            }),
+            default_routes: Some(DefaultRoutes::default()),
         }
     }
 }

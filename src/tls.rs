@@ -1,14 +1,20 @@
 //! TLS: what callboard shows of itself, and of whom it wants to see what.
 //!
-//! [`Server`] is for whoever listens, [`ClientSettings`] for whoever connects. Both are read from
+//! [`Server`] is for whoever listens, [`Client`] for whoever connects. Both are read from
 //! files when the configuration is, so that a faulty file is an error of the configuration and not of
 //! the first connection.
 
+mod certificate;
+mod client;
 mod files;
 mod server;
+mod sessions;
+mod shown;
+mod unverified;
 
 use std::path::PathBuf;
 
+pub use client::{Client, Credentials};
 pub use files::Wrong;
 pub use server::Server;
 
@@ -16,6 +22,8 @@ pub use server::Server;
 pub const HTTP_1: &[u8] = b"http/1.1";
 /// ALPN's name of HTTP/2 over TLS (RFC 9113, section 3.2).
 pub const HTTP_2: &[u8] = b"h2";
+/// ALPN's name of what an ACME server speaks to see who has a name (RFC 8737).
+pub const ACME_TLS_1: &[u8] = b"acme-tls/1";
 
 /// What a listener's handshakes go by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

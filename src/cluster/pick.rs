@@ -305,6 +305,11 @@ impl Pick {
         &self.endpoint
     }
 
+    /// The cluster it was picked from.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Where to connect to.
     pub fn address(&self) -> &Address {
         &self.endpoint.address

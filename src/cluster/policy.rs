@@ -4,6 +4,7 @@ mod load;
 mod retry;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use load::{Hold, Limits, SlowStart};
@@ -13,7 +14,7 @@ use crate::balance::Balance;
 use crate::health::outlier::Outlier;
 use crate::instance::check::Check;
 use crate::names::ServiceName;
-use crate::tls::ClientSettings;
+use crate::tls;
 
 /// How one service's requests are treated.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +50,7 @@ pub struct Policy {
     /// How long a drain waits for requests in flight.
     pub drain: Duration,
     /// How instances that speak TLS are connected to.
-    pub tls: ClientSettings,
+    pub tls: Arc<tls::Client>,
     /// How instances behind a TCP listener are told where a connection is from; `None` is not at all.
     pub proxy_protocol: Option<ProxyVersion>,
 }
@@ -124,7 +125,7 @@ impl Default for Policy {
             max_body: None,
             reuse: Reuse::default(),
             drain: Duration::from_secs(30),
-            tls: ClientSettings::default(),
+            tls: Arc::default(),
             proxy_protocol: None,
         }
     }

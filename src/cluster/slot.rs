@@ -6,6 +6,7 @@ mod ejection;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use crate::dial::Target;
 use crate::endpoint::{Endpoint, Standing};
 use crate::health::availability::{Availability, Evidence, Probes, Tenure};
 use crate::health::outlier::ejection::Ejection;
@@ -16,6 +17,7 @@ use crate::names::InstanceId;
 use crate::registry::lease::Lease;
 use crate::registry::snapshot::{Fitness, Member};
 use crate::registry::suspects::Testimony;
+use crate::tls;
 
 use super::Cluster;
 use super::policy::{Admission, Policy};
@@ -28,6 +30,8 @@ pub(super) struct Slot {
     pub(super) endpoint: Arc<Endpoint>,
     draining: bool,
     lease: Option<Arc<Lease>>,
+    /// How its probes speak TLS, if its scheme has it.
+    tls: Arc<tls::Client>,
     tenure: Tenure,
     probing: Option<Probing>,
     /// Probes of a member without a check, for as long as its lease is in doubt.
@@ -41,6 +45,7 @@ pub(super) struct Slot {
 
 /// The active check of one member.
 struct Probing {
+    target: Target,
     check: Check,
     verdict: Verdict,
     watch: Watch,
@@ -70,10 +75,14 @@ impl Slot {
             Standing::Barred,
         ));
         let check = member.instance.check.over(policy.check.as_ref());
-        let probing = check.map(|check| Probing {
-            watch: watch(cluster, prober, &endpoint, &check),
-            verdict: first_verdict(member.recalled, admission),
-            check,
+        let probing = check.map(|check| {
+            let target = target(&endpoint, &policy.tls);
+            Probing {
+                watch: watch(cluster, prober, &endpoint, target.clone(), &check),
+                verdict: first_verdict(member.recalled, admission),
+                target,
+                check,
+            }
         });
         // Nobody who is neither probed nor has a lease to renew will be heard of.
         let doubted = (member.lease.as_ref()).is_some_and(|lease| lease.is_in_doubt());
@@ -85,6 +94,7 @@ impl Slot {
             endpoint,
             draining: member.draining,
             lease: member.lease.clone(),
+            tls: Arc::clone(&policy.tls),
             tenure,
             probing,
             inquiry: None,
@@ -162,16 +172,21 @@ impl Slot {
             .then_some(Testimony::Answers)
     }
 
-    /// Probes by the check that `policy` asks for now. A changed check starts its probes afresh
-    /// while the last verdict holds.
+    /// Probes by the check that `policy` asks for now. A changed check, or another way to connect,
+    /// starts its probes afresh while the last verdict holds.
     pub(super) fn recheck(&mut self, cluster: &Arc<Cluster>, prober: &Prober, policy: &Policy) {
         let check = self.endpoint.instance.check.over(policy.check.as_ref());
-        if check.as_ref() == self.probing.as_ref().map(|probing| &probing.check) {
-            return;
+        self.tls = Arc::clone(&policy.tls);
+        let target = target(&self.endpoint, &self.tls);
+        match (&check, &self.probing) {
+            (None, None) => return,
+            (Some(check), Some(old)) if *check == old.check && target == old.target => return,
+            _ => {}
         }
         let verdict = self.probing.take().map(|probing| probing.verdict);
         self.probing = check.map(|check| Probing {
-            watch: watch(cluster, prober, &self.endpoint, &check),
+            watch: watch(cluster, prober, &self.endpoint, target.clone(), &check),
+            target,
             check,
             verdict: verdict.unwrap_or_else(|| Verdict::new(true)),
         });
@@ -193,7 +208,8 @@ impl Slot {
             self.inquiry = None;
         } else if self.inquiry.is_none() {
             let check = Check::default();
-            self.inquiry = Some(watch(cluster, prober, &self.endpoint, &check));
+            let target = target(&self.endpoint, &self.tls);
+            self.inquiry = Some(watch(cluster, prober, &self.endpoint, target, &check));
         }
     }
 
@@ -337,13 +353,28 @@ fn first_verdict(recalled: Option<Fitness>, admission: Admission) -> Verdict {
     }
 }
 
-fn watch(cluster: &Arc<Cluster>, prober: &Prober, endpoint: &Endpoint, check: &Check) -> Watch {
+fn target(endpoint: &Endpoint, tls: &Arc<tls::Client>) -> Target {
+    Target {
+        address: endpoint.address.clone(),
+        scheme: endpoint.instance.scheme,
+        service: endpoint.instance.service.to_string(),
+        tls: Arc::clone(tls),
+    }
+}
+
+fn watch(
+    cluster: &Arc<Cluster>,
+    prober: &Prober,
+    endpoint: &Endpoint,
+    target: Target,
+    check: &Check,
+) -> Watch {
     let sink = ProbeSink {
         cluster: Arc::downgrade(cluster),
         id: endpoint.instance.id.clone(),
         key: endpoint.key(),
     };
-    prober.watch(endpoint.address.clone(), check.clone(), Arc::new(sink))
+    prober.watch(target, check.clone(), Arc::new(sink))
 }
 
 /// Takes probe answers to their slot, if that still is the one that asked.

@@ -2,12 +2,15 @@
 //! faulty one is an error of the configuration and not of the first connection.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::raw;
 use super::report::{Path, Report};
 use super::shape::Section;
 use crate::acme;
-use crate::tls::{CertificateFiles, ClientCertificates, ClientSettings, Server, ServerSettings};
+use crate::tls::{
+    CertificateFiles, Client, ClientCertificates, ClientSettings, Server, ServerSettings, Wrong,
+};
 
 /// What the handshakes of the listener at `path` go by.
 pub(super) fn server(
@@ -22,12 +25,15 @@ pub(super) fn server(
         ocsp: raw.ocsp.clone(),
     };
     let mut certificates = Vec::new();
+    let mut places = Vec::new();
     if own.cert.is_some() || own.key.is_some() || own.ocsp.is_some() {
         certificates.push(certificate(&own, path, report)?);
+        places.push(path.clone());
     }
     for (position, Section(raw)) in raw.certificates.0.iter().enumerate() {
         let path = path.key("certificates").item(position);
         certificates.push(certificate(raw, &path, report)?);
+        places.push(path);
     }
     let acme: Vec<_> = raw.acme.0.iter().map(|raw| raw.0.clone()).collect();
     if certificates.is_empty() && acme.is_empty() {
@@ -66,10 +72,23 @@ pub(super) fn server(
             .as_ref()
             .map_or_else(Default::default, |raw| raw.0),
     };
+    let place = |wrong: &Wrong| {
+        let certificate = wrong.certificate.and_then(|position| places.get(position));
+        match (certificate, wrong.field.as_str()) {
+            (Some(certificate), field) => certificate.key(field),
+            (None, "ca") => path.key("clients").key("ca"),
+            (None, _) => path.clone(),
+        }
+    };
     match Server::load(settings, protocols) {
-        Ok(server) => Some(Arc::new(server)),
+        Ok(server) => {
+            for wrong in server.unfit(SystemTime::now()) {
+                report.warning(&place(&wrong), wrong.problem);
+            }
+            Some(Arc::new(server))
+        }
         Err(wrong) => {
-            report.error(&path.key(&wrong.field), wrong.problem);
+            report.error(&place(&wrong), wrong.problem);
             None
         }
     }
@@ -96,15 +115,18 @@ fn certificate(
     None
 }
 
-/// `base` with what `raw` names in its place.
+/// `base` with what `raw` names in its place; certificates are for a service's name and
+/// `host_suffix`.
 pub(super) fn client_over(
-    base: &ClientSettings,
+    base: &Arc<Client>,
     raw: &raw::ClientTls,
+    host_suffix: &str,
     path: &Path,
     report: &mut Report,
-) -> ClientSettings {
+) -> Arc<Client> {
+    let old = base.settings();
     let certificate = if raw.cert.is_none() && raw.key.is_none() {
-        base.certificate.clone()
+        old.certificate.clone()
     } else {
         let files = raw::CertificateFiles {
             cert: raw.cert.clone(),
@@ -113,17 +135,32 @@ pub(super) fn client_over(
         };
         certificate(&files, path, report)
     };
-    ClientSettings {
-        ca: raw
-            .ca
-            .as_ref()
+    let settings = ClientSettings {
+        ca: (raw.ca.as_ref())
             .map(|raw| raw.0.clone())
-            .or_else(|| base.ca.clone()),
+            .or_else(|| old.ca.clone()),
         certificate,
         server_name: (raw.server_name.as_ref())
             .map(|raw| raw.0.clone())
-            .or_else(|| base.server_name.clone()),
-        verify: raw.verify.as_ref().map_or(base.verify, |raw| raw.0),
+            .or_else(|| old.server_name.clone()),
+        verify: raw.verify.as_ref().map_or(old.verify, |raw| raw.0),
+    };
+    if raw.verify.as_ref().is_some_and(|raw| !raw.0) {
+        report.warning(
+            &path.key("verify"),
+            "lets anybody pass for an instance who can get between it and callboard (expected on, \
+             with the instances' issuer in ca)",
+        );
+    }
+    if settings == *old && base.host_suffix() == host_suffix {
+        return Arc::clone(base);
+    }
+    match Client::load(settings, host_suffix) {
+        Ok(client) => Arc::new(client),
+        Err(wrong) => {
+            report.error(&path.key(&wrong.field), wrong.problem);
+            Arc::clone(base)
+        }
     }
 }
 

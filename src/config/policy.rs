@@ -24,16 +24,17 @@ pub(super) fn policies(
     services: &[(String, Section<raw::Policy>)],
     admission: Admission,
     zone: Option<String>,
+    host_suffix: &str,
     report: &mut Report,
 ) -> Policies {
     let path = Path::default().key("defaults");
-    let default = laid_over(&Policy::default(), defaults, &path, report);
+    let default = laid_over(&Policy::default(), defaults, host_suffix, &path, report);
 
     let all = Path::default().key("services");
     let mut by_name = HashMap::new();
     for (key, Section(raw)) in services {
         let path = all.key(key);
-        let policy = laid_over(&default, raw, &path, report);
+        let policy = laid_over(&default, raw, host_suffix, &path, report);
         warn_of_unused_hashing(&policy.balance, raw, &path, report);
         match Name::parse(key).map(|Name(name)| by_name.entry(name)) {
             Ok(Entry::Vacant(entry)) => {
@@ -61,7 +62,13 @@ pub(super) fn policies(
 }
 
 /// `base` with what `raw` names in its place.
-fn laid_over(base: &Policy, raw: &raw::Policy, path: &Path, report: &mut Report) -> Policy {
+fn laid_over(
+    base: &Policy,
+    raw: &raw::Policy,
+    host_suffix: &str,
+    path: &Path,
+    report: &mut Report,
+) -> Policy {
     Policy {
         balance: Balance {
             algorithm: (raw.balance.as_ref()).map_or(base.balance.algorithm, |raw| raw.0),
@@ -124,7 +131,7 @@ fn laid_over(base: &Policy, raw: &raw::Policy, path: &Path, report: &mut Report)
         max_body: raw.max_body.as_ref().map_or(base.max_body, |raw| raw.0),
         panic_threshold: (raw.panic_threshold.as_ref()).map_or(base.panic_threshold, |raw| raw.0),
         drain: (raw.drain.as_ref()).map_or(base.drain, |raw| raw.0),
-        tls: handshakes::client_over(&base.tls, &raw.tls.0, &path.key("tls"), report),
+        tls: handshakes::client_over(&base.tls, &raw.tls.0, host_suffix, &path.key("tls"), report),
         proxy_protocol: (raw.proxy_protocol.as_ref()).map_or(base.proxy_protocol, |raw| raw.0),
     }
 }

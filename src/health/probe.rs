@@ -42,7 +42,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::address::Address;
+use crate::dial::Target;
 use crate::instance::check::Check;
 use runner::{Command, Runner, Watched};
 use schedule::Key;
@@ -93,15 +93,15 @@ impl Prober {
         (prober, Runner::new(inbox, concurrency.max(1)).run())
     }
 
-    /// Probes `address` from now on, the first time at once.
+    /// Probes `target` from now on, the first time at once.
     ///
     /// The prober holds `sink` until the watch is dropped, so a sink that owns its own watch keeps
     /// both alive for good.
-    pub fn watch(&self, address: Address, check: Check, sink: Arc<dyn Sink>) -> Watch {
+    pub fn watch(&self, target: Target, check: Check, sink: Arc<dyn Sink>) -> Watch {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         let dropped = Arc::new(AtomicBool::new(false));
         let watched = Watched {
-            address,
+            target,
             check,
             sink,
             dropped: Arc::clone(&dropped),

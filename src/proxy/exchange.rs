@@ -26,10 +26,10 @@ use tokio::time::timeout_at;
 
 use crate::cluster::pick::{Outcome, Pick};
 use crate::cluster::policy::{RetryOn, Timeouts};
-use crate::dial;
 
 use super::failure::Failure;
 use super::hints;
+use super::peer;
 use super::watchdog::Timer;
 
 pub(super) use delivery::{client_left, deliver};
@@ -110,7 +110,7 @@ impl Exchange {
         timeouts: Timeouts,
         deadline: Instant,
     ) -> Result<(Pick, Answer), Lost> {
-        let peer = peer(&pick, timeouts, deadline, request.may_reuse);
+        let peer = peer_of(&pick, timeouts, deadline, request.may_reuse);
         let connector =
             (self.connector).get_or_init(|| Connector::new(Some(ConnectorOptions::new(POOL))));
         loop {
@@ -219,15 +219,12 @@ impl Answer {
     }
 }
 
-fn peer(pick: &Pick, timeouts: Timeouts, deadline: Instant, may_reuse: bool) -> HttpPeer {
+fn peer_of(pick: &Pick, timeouts: Timeouts, deadline: Instant, may_reuse: bool) -> HttpPeer {
     let remaining = deadline.saturating_duration_since(Instant::now());
-    let mut peer = dial::peer(pick.address());
-    peer.group_key = if may_reuse {
-        pick.endpoint().connection_group()
-    } else {
-        // A group that no kept connection is in.
-        fastrand::u64(..)
-    };
+    let mut peer = peer::of(pick);
+    if !may_reuse {
+        peer::isolate(&mut peer);
+    }
     peer.options.connection_timeout = Some(timeouts.connect.min(remaining));
     peer
 }

@@ -16,7 +16,6 @@ use crate::cluster::budget::RetryPermit;
 use crate::cluster::pick::{Nobody, Outcome, Pick};
 use crate::cluster::policy::Reuse;
 use crate::cluster::queue::Refusal;
-use crate::dial;
 
 use super::attempt::Attempt;
 use super::context::{Context, Target};
@@ -24,6 +23,7 @@ use super::cork::Cork;
 use super::failure::Failure;
 use super::gate::Gate;
 use super::patience;
+use super::peer;
 use super::retry::{self, Fault, MAX_TRIES};
 use super::watchdog::{self, Timer};
 
@@ -108,13 +108,10 @@ impl Context {
         let switches = session.is_upgrade_req();
         let alone = switches || self.tries.burnt || must_be_alone(session, target);
         let timeouts = &target.rules.timeouts;
-        let mut peer = dial::peer(pick.address());
-        // Kept connections are found by this key, and none is kept under a random one.
-        peer.group_key = if alone {
-            fastrand::u64(..)
-        } else {
-            pick.endpoint().connection_group()
-        };
+        let mut peer = peer::of(&pick);
+        if alone {
+            peer::isolate(&mut peer);
+        }
         peer.options.connection_timeout = Some(timeouts.connect.min(remaining));
         peer.options.write_timeout = Some(remaining);
         peer.options.idle_timeout = Some(if switches {

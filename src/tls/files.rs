@@ -14,8 +14,10 @@ const MAX_BYTES: u64 = 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct Wrong {
-    /// The setting that names it, below the settings of TLS: `cert`, `certificates[1].key`, `ca`.
+    /// The setting that names it: `cert`, `key`, `ocsp` or `ca`.
     pub field: String,
+    /// Which of the certificates it is about, by position; `None` is none of them.
+    pub certificate: Option<usize>,
     /// The file and what is wrong with it, for operators.
     pub problem: String,
 }
@@ -24,7 +26,16 @@ impl Wrong {
     pub(super) fn new(field: &str, path: &Path, problem: &str) -> Self {
         Self {
             field: field.to_owned(),
+            certificate: None,
             problem: format!("{:?} {problem}", path.to_string_lossy()),
+        }
+    }
+
+    /// The same of the certificate at `position`.
+    pub(super) fn of(self, position: usize) -> Self {
+        Self {
+            certificate: Some(position),
+            ..self
         }
     }
 }
@@ -35,7 +46,23 @@ pub(super) fn chain(
     path: &Path,
 ) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), Wrong> {
     const EXPECTED: &str = "(expected PEM, the server's own certificate first)";
-    let wrong = |what: String| Wrong::new(field, path, &format!("{what} {EXPECTED}"));
+    certificates(field, path, EXPECTED)
+}
+
+/// The certificates of issuers in a PEM file, at least one, and its text.
+pub(super) fn issuers(
+    field: &str,
+    path: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), Wrong> {
+    certificates(field, path, "(expected PEM with the issuers' certificates)")
+}
+
+fn certificates(
+    field: &str,
+    path: &Path,
+    expected: &str,
+) -> Result<(Vec<CertificateDer<'static>>, Vec<u8>), Wrong> {
+    let wrong = |what: String| Wrong::new(field, path, &format!("{what} {expected}"));
     let text = contents(path).map_err(wrong)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let chain = chain.map_err(|_| wrong("is damaged".to_owned()))?;
@@ -53,6 +80,11 @@ pub(super) fn key(field: &str, path: &Path) -> Result<(PrivateKeyDer<'static>, V
     let key = PrivateKeyDer::from_pem_slice(&text)
         .map_err(|_| wrong("holds no private key".to_owned()))?;
     Ok((key, text))
+}
+
+/// The bytes of a file that is no PEM.
+pub(super) fn bytes(field: &str, path: &Path) -> Result<Vec<u8>, Wrong> {
+    contents(path).map_err(|what| Wrong::new(field, path, &what))
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>, String> {

@@ -4,14 +4,11 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use pingora_load_balancing::Backend;
-use pingora_load_balancing::health_check::{HealthCheck, TcpHealthCheck};
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::Failure;
 use super::http::HttpAsker;
-use crate::address::Address;
-use crate::dial::to_pingora;
+use crate::dial::Target;
 use crate::instance::check::{Check, CheckKind};
 use crate::units::format_duration;
 
@@ -23,7 +20,6 @@ const LATE: Duration = Duration::from_millis(100);
 
 /// Asks instances what their checks want to know.
 pub(super) struct Asker {
-    tcp: TcpHealthCheck,
     http: HttpAsker,
 }
 
@@ -36,33 +32,25 @@ pub(super) struct Deadline {
 
 impl Asker {
     pub(super) fn new() -> Self {
-        let mut tcp = TcpHealthCheck::default();
-        // Its default of 1 s would cut short every check that allows more.
-        tcp.peer_template.options.connection_timeout = None;
         Self {
-            tcp,
             http: HttpAsker::new(),
         }
     }
 
     /// Asks once; takes no longer than the check's timeout, unless this process stands still.
-    pub(super) async fn ask(&self, address: &Address, check: &Check) -> Result<(), Failure> {
+    pub(super) async fn ask(&self, target: &Target, check: &Check) -> Result<(), Failure> {
         let deadline = Deadline::after(check.timeout);
         match &check.kind {
-            CheckKind::Tcp => self.connect(address, deadline).await,
-            CheckKind::Http(http) => self.http.get(address, http, deadline).await,
-            CheckKind::Grpc(_) => self.connect(address, deadline).await,
+            CheckKind::Tcp => self.connect(target, deadline).await,
+            CheckKind::Http(http) => self.http.get(target, http, deadline).await,
+            CheckKind::Grpc(_) => self.connect(target, deadline).await,
         }
     }
 
-    async fn connect(&self, address: &Address, deadline: Deadline) -> Result<(), Failure> {
-        let backend = Backend {
-            addr: to_pingora(address),
-            weight: 1,
-            ext: http::Extensions::new(),
-        };
-        let act = format!("connect to {address}");
-        deadline.bound(&act, self.tcp.check(&backend)).await
+    /// Connects, and shakes hands if the instance speaks TLS.
+    async fn connect(&self, target: &Target, deadline: Deadline) -> Result<(), Failure> {
+        let act = format!("connect to {}", target.address);
+        deadline.bound(&act, self.http.connect(target)).await
     }
 }
 

@@ -12,23 +12,27 @@
 //! Nothing here trusts the answer. The head is bounded by Pingora (256 headers, about 1 MiB), interim
 //! answers and the body by the limits below, and everything by the check's timeout.
 
+mod http2;
+
 use std::ops::RangeInclusive;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
+use pingora::connectors::http::v2::Connector as Http2Connector;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::http::RequestHeader;
 use pingora::protocols::Stream;
 use pingora::protocols::http::v1::client::HttpSession;
-use pingora::upstreams::peer::{BasicPeer, Peer};
+use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType};
 use tokio::time::{Instant, timeout_at};
 
 use super::ask::Deadline;
 use super::failure::Failure;
 use crate::address::Address;
-use crate::dial::to_pingora;
+use crate::dial::Target;
 use crate::instance::check::HttpCheck;
 
 const USER_AGENT: &str = concat!("callboard-check/", env!("CARGO_PKG_VERSION"));
@@ -47,33 +51,49 @@ const BODY_PATIENCE: Duration = Duration::from_millis(100);
 /// Sends GETs on connections that all checks share.
 pub(super) struct HttpAsker {
     connector: TransportConnector,
-    template: BasicPeer,
+    http2: OnceLock<Http2Connector>,
 }
 
 impl HttpAsker {
     pub(super) fn new() -> Self {
         Self {
             connector: TransportConnector::new(Some(ConnectorOptions::new(KEPT_CONNECTIONS))),
-            template: BasicPeer::new("0.0.0.0:1"),
+            http2: OnceLock::new(),
         }
     }
 
-    /// Asks `address` for the check's path and judges the status.
+    /// Connects to `target` and hangs up, once they have shaken hands if it speaks TLS.
+    pub(super) async fn connect(&self, target: &Target) -> pingora::Result<()> {
+        self.connector.new_stream(&target.peer()).await.map(drop)
+    }
+
+    /// Asks `target` for the check's path and judges the status.
     pub(super) async fn get(
         &self,
-        address: &Address,
+        target: &Target,
         check: &HttpCheck,
         deadline: Deadline,
     ) -> Result<(), Failure> {
-        let act = format!("GET http://{address}{}", check.path);
+        let address = &target.address;
+        let scheme = if target.scheme.is_tls() {
+            "https"
+        } else {
+            "http"
+        };
+        let act = format!("GET {scheme}://{address}{}", check.path);
         let request = request(address, &check.path).ok_or_else(|| {
             Failure::Instance(format!(
                 "{act}: this path fits no request (expected one that starts with / and has no \
                  spaces or control characters)"
             ))
         })?;
-        let mut peer = self.template.clone();
-        peer._address = to_pingora(address);
+        let peer = target.peer();
+        if target.scheme.is_http2() {
+            let connector = (self.http2)
+                .get_or_init(|| Http2Connector::new(Some(ConnectorOptions::new(KEPT_CONNECTIONS))));
+            let answer = http2::get(connector, &peer, request, IDLE_TIMEOUT);
+            return judge(&act, deadline.bound(&act, answer).await?, check);
+        }
 
         let reused = async { Ok(self.exchange_on_reused(&peer, &request).await) };
         let answer = match deadline.bound(&act, reused).await? {
@@ -91,28 +111,18 @@ impl HttpAsker {
 
         let status = answer.status;
         self.reclaim(answer, &peer, deadline).await;
-        if check.accepts(status) {
-            return Ok(());
-        }
-        let expected = list(&check.expect);
-        Err(Failure::Instance(format!(
-            "{act}: status {status} (expected {expected})"
-        )))
+        judge(&act, status, check)
     }
 
     /// An exchange on an idle connection; `None` if there is none, or it turns out to be dead.
-    async fn exchange_on_reused(
-        &self,
-        peer: &BasicPeer,
-        request: &RequestHeader,
-    ) -> Option<Answer> {
+    async fn exchange_on_reused(&self, peer: &HttpPeer, request: &RequestHeader) -> Option<Answer> {
         let stream = self.connector.reused_stream(peer).await?;
         exchange(stream, peer, request).await.ok()
     }
 
     /// Reads what is left of an answer to get its connection back for the next probe, unless that
     /// takes more than a new one would.
-    async fn reclaim(&self, answer: Answer, peer: &BasicPeer, deadline: Deadline) {
+    async fn reclaim(&self, answer: Answer, peer: &HttpPeer, deadline: Deadline) {
         let patience = deadline.at().min(Instant::now() + BODY_PATIENCE);
         let mut session = answer.session;
         let drained = timeout_at(patience, drain(&mut session)).await;
@@ -133,6 +143,16 @@ struct Answer {
     status: u16,
 }
 
+fn judge(act: &str, status: u16, check: &HttpCheck) -> Result<(), Failure> {
+    if check.accepts(status) {
+        return Ok(());
+    }
+    let expected = list(&check.expect);
+    Err(Failure::Instance(format!(
+        "{act}: status {status} (expected {expected})"
+    )))
+}
+
 /// The GET to send; `None` if `path` cannot be part of one.
 fn request(address: &Address, path: &str) -> Option<RequestHeader> {
     let target = path
@@ -148,7 +168,7 @@ fn request(address: &Address, path: &str) -> Option<RequestHeader> {
 /// Sends `request` and reads the head of the answer, past any interim ones.
 async fn exchange(
     stream: Stream,
-    peer: &BasicPeer,
+    peer: &HttpPeer,
     request: &RequestHeader,
 ) -> pingora::Result<Answer> {
     let mut session = HttpSession::new_with_options(stream, peer);

@@ -17,7 +17,7 @@ use super::ask::Asker;
 use super::failure::Failure;
 use super::schedule::{Key, Schedule, gap};
 use super::{Pace, Sink};
-use crate::address::Address;
+use crate::dial::Target;
 use crate::instance::check::Check;
 
 /// How many commands are taken in between two looks at the schedule.
@@ -32,7 +32,7 @@ pub(super) enum Command {
 
 /// One instance under watch.
 pub(super) struct Watched {
-    pub(super) address: Address,
+    pub(super) target: Target,
     pub(super) check: Check,
     pub(super) sink: Arc<dyn Sink>,
     /// Set at the very moment its handle goes, ahead of the command that says so.
@@ -165,7 +165,7 @@ impl Runner {
         let (&key, entry) = self.entries.iter().find(|(_, entry)| is_it(entry))?;
         log::error!(
             "probe of {}: its answer could not be delivered: {error}",
-            entry.watched.address
+            entry.watched.target.address
         );
         Some(Done {
             key,
@@ -194,11 +194,11 @@ async fn probe(asker: Arc<Asker>, watched: Arc<Watched>, key: Key, first: bool) 
     let started = Instant::now();
     // The answer is read by code that is not ours, from an instance that may send anything: a bug
     // found that way is this instance's failure and nobody else's.
-    let asking = AssertUnwindSafe(asker.ask(&watched.address, &watched.check));
+    let asking = AssertUnwindSafe(asker.ask(&watched.target, &watched.check));
     let answer = asking.catch_unwind().await.unwrap_or_else(|_| {
         Err(Failure::Instance(format!(
             "check of {}: its answer could not be read",
-            watched.address
+            watched.target.address
         )))
     });
 

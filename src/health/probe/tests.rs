@@ -24,7 +24,7 @@ fn start(concurrency: usize) -> (Prober, JoinHandle<()>) {
 
 fn watch(prober: &Prober, address: SocketAddr, check: Check) -> (Watch, Answers) {
     let (sink, answers) = Recorder::new(Pace::Steady);
-    (prober.watch(address.into(), check, sink), answers)
+    (prober.watch(Target::plain(address), check, sink), answers)
 }
 
 /// An instance that says when it is asked and answers one request for each permit at its gate.
@@ -134,7 +134,7 @@ async fn probes_follow_the_interval_and_come_sooner_when_the_verdict_is_changing
     };
     let (sink, mut answers) = Recorder::new(Pace::Brisk);
     let started = Instant::now();
-    let _watch = prober.watch(address.into(), check, sink);
+    let _watch = prober.watch(Target::plain(address), check, sink);
     for _ in 0..4 {
         assert_eq!(answers.next().await, Some(Ok(())));
     }
@@ -230,7 +230,11 @@ async fn a_sink_that_panics_is_asked_again_and_stops_nobody() {
         interval: Duration::from_millis(10),
         ..rare(CheckKind::Tcp)
     };
-    let _watch = prober.watch(nobody().await.into(), check, Arc::new(Panicking(called)));
+    let _watch = prober.watch(
+        Target::plain(nobody().await),
+        check,
+        Arc::new(Panicking(called)),
+    );
     for _ in 0..3 {
         timeout(PATIENCE, calls.recv()).await.unwrap().unwrap();
     }

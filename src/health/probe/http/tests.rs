@@ -28,7 +28,7 @@ async fn ask(asker: &Asker, address: SocketAddr) -> Result<(), String> {
 
 async fn ask_within(asker: &Asker, address: SocketAddr, timeout: Duration) -> Result<(), String> {
     let check = check_within(timeout, HttpCheck::new("/health"));
-    words(asker.ask(&address.into(), &check).await)
+    words(asker.ask(&Target::plain(address), &check).await)
 }
 
 fn words(answer: Result<(), Failure>) -> Result<(), String> {
