@@ -35,7 +35,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cluster",
         &[
-            "names", "address", "instance", "tls", "registry", "endpoint", "balance", "health",
+            "names", "address", "instance", "tls", "dial", "registry", "endpoint", "balance",
+            "health",
         ],
     ),
     ("route", &["names", "balance"]),
