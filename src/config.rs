@@ -68,8 +68,8 @@ pub struct Config {
     pub routing: Routing,
 }
 
-/// The data plane's process-wide settings. `trusted_proxies` and `clients` can change without a
-/// restart.
+/// The data plane's process-wide settings. `trusted_proxies`, `clients` and what the handshakes of
+/// listeners with TLS go by can change without a restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proxy {
     /// The addresses clients call.
@@ -240,8 +240,13 @@ impl Config {
     /// The keys whose value in `new` only a restart puts in force; everything else can change while
     /// callboard runs.
     pub fn restart_needed(&self, new: &Self) -> Vec<String> {
+        let (old_listen, new_listen) = (&self.proxy.listen, &new.proxy.listen);
         let changed = [
-            ("proxy.listen", self.proxy.listen != new.proxy.listen),
+            (
+                "proxy.listen",
+                old_listen.len() != new_listen.len()
+                    || (old_listen.iter().zip(new_listen)).any(|(old, new)| !old.can_become(new)),
+            ),
             ("proxy.zone", self.policies.zone != new.policies.zone),
             ("proxy.threads", self.proxy.threads != new.proxy.threads),
             (

@@ -1,5 +1,6 @@
 //! Connections to instances, as probes, requests and TCP streams make them alike.
 
+mod fault;
 mod stream;
 
 use std::os::unix::net::SocketAddr as UnixAddr;
@@ -15,6 +16,7 @@ use crate::address::Address;
 use crate::instance::Scheme;
 use crate::tls::{Client, Credentials};
 
+pub use fault::{TlsFault, tls_fault};
 pub use stream::{Handshake, Stream, open};
 
 /// How many requests a connection of HTTP/2 carries at a time, unless the instance allows fewer.

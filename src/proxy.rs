@@ -47,10 +47,10 @@ use crate::cluster::pick::Outcome;
 use crate::route::path::has_dot_segment;
 use crate::route::splits::Splits;
 use crate::route::table::{Found, Request};
+use crate::tls::Identity;
 
 use attempt::Attempt;
 use clients::Clients;
-use connection::Client;
 use context::{Context, Target};
 use exchange::Exchange;
 use failure::Failure;
@@ -115,6 +115,7 @@ impl DataPlane {
             path,
             method: &head.method,
             headers: &head.headers,
+            client: connection::identity(session).map_or(&[], Identity::names),
         };
         let client = context.client;
         let live = self.splits.live();
@@ -180,9 +181,7 @@ fn limit_body(session: &Session, rules: &Rules) -> Result<(), Failure> {
     if headers::content_length(session.req_header()).is_some_and(|length| length > most) {
         return Err(Failure::body_too_long(most));
     }
-    if let Some(client) = connection::of(session) {
-        client.limit_body(most);
-    }
+    connection::limit_body(session, most);
     Ok(())
 }
 
@@ -248,13 +247,13 @@ impl ProxyHttp for DataPlane {
         &self,
         _session: &mut Session,
         _reused: bool,
-        _peer: &HttpPeer,
+        peer: &HttpPeer,
         file: RawFd,
         _digest: Option<&Digest>,
         context: &mut Context,
     ) -> Result<()> {
         let now = Instant::now();
-        let attempt = Attempt::new(file, now);
+        let attempt = Attempt::new((!peer::is_shared(peer)).then_some(file), now);
         attempt.await_head(context.deadlines(), None, now);
         context.attempt = Some(attempt);
         Ok(())
@@ -270,7 +269,8 @@ impl ProxyHttp for DataPlane {
         mirror::begin_again(context);
         let strip = context.target()?.strip;
         let prefix = headers::strip_prefix(request, strip)?;
-        if context.tries.alone && !request.headers.contains_key(header::UPGRADE) {
+        let shared = context.attempt.as_ref().is_some_and(Attempt::is_shared);
+        if context.tries.alone && !shared && !request.headers.contains_key(header::UPGRADE) {
             request.insert_header(header::CONNECTION, "close")?;
         }
         headers::forward(request, session, context, prefix)
@@ -405,7 +405,7 @@ impl ProxyHttp for DataPlane {
         error: &Error,
         context: &mut Context,
     ) -> FailToProxy {
-        let fault = connection::of(session).and_then(Client::failure);
+        let fault = connection::failure(session);
         let failure = match context.failure.take() {
             _ if fault.is_some() => fault,
             Some(failure) if *error.esource() != ErrorSource::Downstream => Some(failure),

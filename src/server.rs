@@ -5,6 +5,7 @@
 //! its store; then Pingora's server runs the data plane, the control plane, the prober, the reloader
 //! and the handover to the next process, each on its own runtime, until [`shutdown`] lets it end.
 
+mod certificates;
 mod control_plane;
 mod data_plane;
 mod door;
@@ -181,6 +182,7 @@ fn serve(
         Arc::clone(&settings),
         Arc::clone(&gate),
     );
+    let watched = certificates::watched(&config);
     let reloader = Reloader {
         running: config.clone(),
         source,
@@ -215,6 +217,7 @@ fn serve(
         usize::try_from(open_files / 2).unwrap_or(usize::MAX),
     ));
     server.add_service(Once::service("reload", reloader.run()));
+    server.add_service(Once::service("certificates", certificates::keep(watched)));
     server.add_service(Once::service("handover", handover.run()));
     if let Some(puller) = puller {
         server.add_service(Once::service("pull", puller.run()));

@@ -7,6 +7,8 @@
 mod certificate;
 mod client;
 mod files;
+mod handshake;
+mod identity;
 mod server;
 mod sessions;
 mod shown;
@@ -16,6 +18,8 @@ use std::path::PathBuf;
 
 pub use client::{Client, Credentials};
 pub use files::Wrong;
+pub use handshake::HANDSHAKE;
+pub use identity::Identity;
 pub use server::Server;
 
 /// ALPN's name of HTTP/1.1 (RFC 7301).

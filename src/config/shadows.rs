@@ -2,9 +2,10 @@
 //!
 //! Comparing each route with every earlier one takes minutes for as many as a file can hold. But one
 //! that covers another names no host or one that holds the other's, no path or a prefix of the
-//! other's, and no header that the other does not. So earlier routes are kept by host, path and one
-//! of their headers, and are looked up by all that those can be for a later one: about as many
-//! look-ups as its host and its path have parts. Only what is found there is compared in full.
+//! other's, no client or one that holds the other's, and no header that the other does not. So earlier
+//! routes are kept by host, path, client and one of their headers, and are looked up by all that those
+//! can be for a later one: about as many look-ups as its host, its path and its client have parts that
+//! are kept. Only what is found there is compared in full.
 //!
 //! The header a route is kept by is the one that the fewest routes name, so that those that differ in
 //! nothing but their headers do not end up in one place. A route that is out of reach itself is not
@@ -20,8 +21,14 @@ use crate::route::{Match, Route};
 
 type Header = (HeaderName, String);
 
-/// What a route is kept by: its host (see [`host`]), its path (see [`path`]) and one of its headers.
-type Key<'routes> = (Option<&'routes str>, &'routes str, Option<&'routes Header>);
+/// What a route is kept by: its host (see [`host`]), its path (see [`path`]), its client (see [`client`])
+/// and one of its headers.
+type Key<'routes> = (
+    Option<&'routes str>,
+    &'routes str,
+    Option<&'routes str>,
+    Option<&'routes Header>,
+);
 
 /// Each route that no request reaches, and the first one that matches all it does, by position.
 pub(super) fn shadowed(routes: &[Route]) -> Vec<(usize, usize)> {
@@ -32,9 +39,10 @@ pub(super) fn shadowed(routes: &[Route]) -> Vec<(usize, usize)> {
     let mut kept: HashMap<Key<'_>, Vec<usize>> = HashMap::new();
     // A long path has many prefixes; few of them are as long as any path that is kept.
     let mut lengths: HashSet<usize> = HashSet::new();
+    let mut clients: HashSet<Option<&str>> = HashSet::new();
     let mut shadowed = Vec::new();
     for (later, Route { matches, .. }) in routes.iter().enumerate() {
-        let covering = keys_around(matches, &lengths)
+        let covering = keys_around(matches, &lengths, &clients)
             .filter_map(|key| kept.get(&key))
             .flat_map(|found| {
                 let mut found = found.iter();
@@ -46,8 +54,10 @@ pub(super) fn shadowed(routes: &[Route]) -> Vec<(usize, usize)> {
             None => {
                 let rarest = matches.headers.iter().min_by_key(|header| naming[header]);
                 let path = path(matches);
-                let key = (matches.host.as_deref().map(host), path, rarest);
+                let client = matches.client.as_deref().map(client);
+                let key = (matches.host.as_deref().map(host), path, client, rarest);
                 kept.entry(key).or_default().push(later);
+                clients.insert(client);
                 lengths.insert(path.len());
             }
         }
@@ -59,7 +69,13 @@ pub(super) fn shadowed(routes: &[Route]) -> Vec<(usize, usize)> {
 fn keys_around<'routes>(
     later: &'routes Match,
     lengths: &HashSet<usize>,
+    clients: &HashSet<Option<&str>>,
 ) -> impl Iterator<Item = Key<'routes>> {
+    let around = later.client.as_deref().into_iter().flat_map(clients_around);
+    let known: Vec<_> = once(None)
+        .chain(around.map(Some))
+        .filter(|client| clients.contains(client))
+        .collect();
     let prefixes = successors(Some(path(later)), |path| Some(path.rsplit_once('/')?.0));
     prefixes
         .filter(|path| lengths.contains(&path.len()))
@@ -73,6 +89,42 @@ fn keys_around<'routes>(
             let headers = once(None).chain(later.headers.iter().map(Some));
             headers.map(move |header| (host, path, header))
         })
+        .flat_map(move |(host, path, header)| {
+            let clients = known.clone().into_iter();
+            clients.map(move |client| (host, path, client, header))
+        })
+}
+
+/// A name or URI as it is, a pattern of them without its `*`.
+fn client(pattern: &str) -> &str {
+    let suffix = pattern.strip_prefix('*');
+    suffix.unwrap_or_else(|| pattern.strip_suffix('*').unwrap_or(pattern))
+}
+
+/// A pattern's client and those of all patterns that hold it: for `a.b.c`, `.b.c` and `.c`; for
+/// `spiffe://a/b`, `spiffe://a/` and shorter ones.
+fn clients_around(pattern: &str) -> impl Iterator<Item = &str> {
+    let whole = client(pattern);
+    let is_uri = whole.contains(':');
+    let parts = whole.char_indices().filter_map(move |(at, c)| match c {
+        '/' if is_uri => Some(&whole[..=at]),
+        '.' if !is_uri => Some(&whole[at..]),
+        _ => None,
+    });
+    once(whole).chain(parts.filter(move |part| part.len() < whole.len()))
+}
+
+/// Whether `earlier` means every client that `later` does.
+fn covers_client(earlier: &str, later: &str) -> bool {
+    let is_uri = later.contains(':');
+    earlier == later
+        || match (earlier.strip_prefix('*'), earlier.strip_suffix('*')) {
+            (Some(suffix), _) => !is_uri && later.len() > suffix.len() && later.ends_with(suffix),
+            (None, Some(prefix)) => {
+                is_uri && later.len() > prefix.len() && later.starts_with(prefix)
+            }
+            (None, None) => false,
+        }
 }
 
 /// A name as it is, a wildcard without its `*`.
@@ -122,7 +174,12 @@ fn covers(earlier: &Match, later: &Match) -> bool {
         .headers
         .iter()
         .all(|header| later.headers.contains(header));
-    host && path && methods && headers
+    let client = match (&earlier.client, &later.client) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(later)) => covers_client(earlier, later),
+    };
+    host && path && methods && headers && client
 }
 
 #[cfg(test)]
@@ -158,6 +215,27 @@ mod tests {
         let (hosts, paths) = (prop::sample::select(hosts), prop::sample::select(paths));
         (hosts, paths, methods, headers)
             .prop_map(|(host, path, methods, headers)| route(host, path, &methods, &headers))
+            .prop_flat_map(|route| {
+                let clients = vec![
+                    "",
+                    "",
+                    "",
+                    "b.c",
+                    "a.b.c",
+                    "*.c",
+                    "*.b.c",
+                    "u://m/a",
+                    "u://m/*",
+                    "u://m/a/*",
+                    "u://m/a/b",
+                    "u://m/b.c",
+                ];
+                prop::sample::select(clients).prop_map(move |client| {
+                    let mut route = route.clone();
+                    route.matches.client = (!client.is_empty()).then(|| client.to_owned());
+                    route
+                })
+            })
     }
 
     /// The same by its definition.
@@ -182,7 +260,12 @@ mod tests {
     #[test]
     fn as_many_routes_as_a_file_can_hold_take_no_time_to_speak_of() {
         let long = "/".repeat(500_000) + "a";
-        let shapes: [fn(&str) -> Route; 4] = [
+        let shapes: [fn(&str) -> Route; 5] = [
+            |n| {
+                let mut route = route("", "/", &[], &[]);
+                route.matches.client = Some(format!("u://m/{n}"));
+                route
+            },
             |n| route("", &format!("/{n}"), &[], &[]),
             |n| route(&format!("{n}.example.com"), "", &[], &[]),
             |n| route("example.com", "/", &["GET"], &[("a", "1"), ("b", n)]),

@@ -24,7 +24,8 @@ const MAX_INTERIM: u32 = 100;
 /// A try that has its connection.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    file: RawFd,
+    /// Its connection, unless that carries other requests as well.
+    file: Option<RawFd>,
     stage: Stage,
     /// Since when the next part of the request's body is waited for.
     waiting_since: Instant,
@@ -76,8 +77,8 @@ impl Deadlines {
 }
 
 impl Attempt {
-    /// A try whose connection is this file.
-    pub(super) fn new(file: RawFd, now: Instant) -> Self {
+    /// A try whose connection is this file; `None` if other requests share it.
+    pub(super) fn new(file: Option<RawFd>, now: Instant) -> Self {
         Self {
             file,
             stage: Stage::Asked { whole: false },
@@ -85,6 +86,11 @@ impl Attempt {
             passed: 0,
             interim: 0,
         }
+    }
+
+    /// Whether its connection carries other requests as well.
+    pub(super) fn is_shared(&self) -> bool {
+        self.file.is_none()
     }
 
     /// Whether no head of a response has come.
@@ -148,7 +154,7 @@ impl Attempt {
             Stage::Upgraded
         } else {
             Stage::Answering {
-                until_close: ends_with_connection(method, response),
+                until_close: !self.is_shared() && ends_with_connection(method, response),
             }
         };
     }
@@ -175,7 +181,7 @@ impl Attempt {
         if total.is_some_and(|total| total <= now) {
             return Err(cut_off());
         }
-        if watchdog::fired().is_none() {
+        if watchdog::fired().is_none() || self.is_shared() {
             watchdog::set(self.file, Limit::Flow { silence, total }, now);
         }
         Ok(())
@@ -209,13 +215,13 @@ mod tests {
     fn the_time_a_body_takes_to_arrive_is_taken_off_once() {
         let start = Instant::now();
         let mut arrival = Arrival::default();
-        let mut first = Attempt::new(0, start);
+        let mut first = Attempt::new(Some(0), start);
         first.pass_request(10, false, &mut arrival, start + SECOND);
         first.pass_request(10, false, &mut arrival, start + 3 * SECOND);
         assert_eq!((arrival.length, arrival.took), (20, 3 * SECOND));
         assert!(!first.has_asked());
         // The second try is given what was kept, then the rest arrives.
-        let mut second = Attempt::new(0, start + 10 * SECOND);
+        let mut second = Attempt::new(Some(0), start + 10 * SECOND);
         second.pass_request(20, false, &mut arrival, start + 11 * SECOND);
         assert_eq!((arrival.length, arrival.took), (20, 3 * SECOND));
         second.pass_request(5, true, &mut arrival, start + 12 * SECOND);
@@ -281,7 +287,7 @@ mod tests {
 
     #[test]
     fn interim_answers_have_an_end() {
-        let mut attempt = Attempt::new(0, Instant::now());
+        let mut attempt = Attempt::new(Some(0), Instant::now());
         assert!((0..MAX_INTERIM).all(|_| !attempt.floods()));
         assert!(attempt.floods());
     }

@@ -2,7 +2,7 @@
 //!
 //! [`http1`] reads the head of each request itself, under a deadline for all of it and limits of its
 //! size, and refuses what could be understood in two ways; a whole head goes to Pingora, which reads
-//! the body through [`client`]. Whatever is wrong before there is a request gets callboard's own
+//! the body through [`client`]. [`http2`] does the same for the streams of a connection. Whatever is wrong before there is a request gets callboard's own
 //! answer. The connection ends as [`closing`] describes.
 
 mod alarm;
@@ -29,6 +29,7 @@ use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, Session, http_proxy};
 
+use super::failure::Failure;
 use super::gate::Gate;
 use super::listener::{Listener, Protocol};
 use super::tcp;
@@ -36,9 +37,9 @@ use super::watchdog::watched;
 use super::{DataPlane, Settings};
 
 use crate::cluster::clusters::Clusters;
-use crate::tls;
+use crate::tls::{self, Identity};
 
-pub(super) use client::Client;
+use client::Client;
 pub use socket::Socket;
 use wire::Wire;
 
@@ -105,9 +106,14 @@ impl Connections {
     async fn speak_tls(
         self: &Arc<Self>,
         tls: &tls::Server,
-        socket: Socket,
+        mut socket: Socket,
         peer: Option<SocketAddr>,
     ) -> io::Result<()> {
+        if secured::is_missing(&mut socket).await? {
+            let stream = Box::new(Wire::plain(socket, peer)?);
+            http1::refuse(stream, Failure::no_tls()).await;
+            return Ok(());
+        }
         let secured = secured::accept(tls, socket).await?;
         let speaks_http2 = secured.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);
         let stream = Box::new(Wire::secured(secured, peer)?);
@@ -130,8 +136,37 @@ pub struct Arrival {
     pub listener: Arc<Listener>,
 }
 
-/// The connection that a request came on.
+/// Refuses a request's body from now on if it is longer than `most` bytes.
+pub(super) fn limit_body(session: &Session, most: u64) {
+    match of(session) {
+        Some(client) => client.limit_body(most),
+        None => http2::limit_body(most),
+    }
+}
+
+/// What the client of a request did wrong while its body came.
+pub(super) fn failure(session: &Session) -> Option<Failure> {
+    match of(session) {
+        Some(client) => client.failure(),
+        None => http2::failure(),
+    }
+}
+
+/// The connection of HTTP/1 that a request came on.
 pub(super) fn of(session: &Session) -> Option<&Client> {
     let stream = session.as_downstream().stream()?;
     stream.as_ref().as_any().downcast_ref()
+}
+
+/// Whether the request came over TLS.
+pub(super) fn is_secured(session: &Session) -> bool {
+    let digest = session.as_downstream().digest();
+    digest.is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
+/// Who sent the request by the certificate that was shown on its connection.
+pub(super) fn identity(session: &Session) -> Option<&Identity> {
+    let digest = session.as_downstream().digest()?;
+    let data = digest.proxy_digest.as_ref()?.user_data.as_ref()?;
+    data.downcast_ref()
 }

@@ -18,6 +18,8 @@ use crate::cluster::Cluster;
 use crate::cluster::limit::Limit;
 use crate::cluster::pick::Nobody;
 use crate::cluster::queue::Refusal;
+use crate::dial::{self, TlsFault};
+use crate::instance::Scheme;
 use crate::route::table::Request;
 use crate::units::format_duration;
 
@@ -58,6 +60,9 @@ enum Kind {
     ConnectionTerminated,
     ResponseTimeout,
     BadResponse,
+    TlsCertificate,
+    TlsProtocol,
+    TlsAlert,
     Internal,
 }
 
@@ -121,6 +126,13 @@ impl Kind {
                 "Response timed out",
             ),
             Self::BadResponse => (S::BAD_GATEWAY, "http_protocol_error", "Malformed response"),
+            Self::TlsCertificate => (
+                S::BAD_GATEWAY,
+                "tls_certificate_error",
+                "Certificate refused",
+            ),
+            Self::TlsProtocol => (S::BAD_GATEWAY, "tls_protocol_error", "TLS failed"),
+            Self::TlsAlert => (S::BAD_GATEWAY, "tls_alert_received", "TLS refused"),
             Self::Internal => (
                 S::INTERNAL_SERVER_ERROR,
                 "proxy_internal_error",
@@ -168,6 +180,13 @@ impl Failure {
             kind: Kind::BadRequest,
             detail: "the Host header is missing or names no host (expected host or host:port)"
                 .to_owned(),
+        }
+    }
+
+    pub(super) fn no_tls() -> Self {
+        Self {
+            kind: Kind::BadRequest,
+            detail: "plain HTTP at a port that speaks TLS (expected https)".to_owned(),
         }
     }
 
@@ -258,8 +277,35 @@ impl Failure {
         }
     }
 
+    /// The only instances there are speak something else than HTTP.
+    pub(super) fn no_http(address: &impl Display, scheme: Scheme) -> Self {
+        Self {
+            kind: Kind::BadResponse,
+            detail: format!(
+                "instance at {address} registered with scheme {}, and this is an HTTP request \
+                 (expected scheme http, https, h2c or h2, or a TCP listener)",
+                scheme.as_str()
+            ),
+        }
+    }
+
+    /// The handshake of TLS with an instance came to nothing.
+    fn of_tls(act: &str, fault: &TlsFault) -> Self {
+        Self {
+            kind: match fault {
+                TlsFault::Certificate(_) => Kind::TlsCertificate,
+                TlsFault::Protocol(_) => Kind::TlsProtocol,
+                TlsFault::Alert(_) => Kind::TlsAlert,
+            },
+            detail: format!("{act}: {fault}"),
+        }
+    }
+
     /// No connection to an instance could be made; `limit` is how long it may take.
     pub(super) fn of_connect(address: &impl Display, error: &Error, limit: Duration) -> Self {
+        if let Some(fault) = dial::tls_fault(error) {
+            return Self::of_tls(&format!("connect to {address}"), &fault);
+        }
         let (kind, what) = match error.etype() {
             ErrorType::ConnectRefused => (Kind::ConnectionRefused, "connection refused".to_owned()),
             ErrorType::ConnectTimedout => (
@@ -278,10 +324,20 @@ impl Failure {
     /// The exchange with an instance broke, or its answer was refused: a [`ErrorType::Custom`] says
     /// what was wrong with it.
     pub(super) fn of_exchange(address: &impl Display, error: &Error) -> Self {
+        if let Some(fault) = dial::tls_fault(error) {
+            return Self::of_tls(&format!("instance at {address}"), &fault);
+        }
         let (kind, what) = match error.etype() {
             ErrorType::InvalidHTTPHeader | ErrorType::H1Error => {
                 (Kind::BadResponse, "its answer is not valid HTTP")
             }
+            ErrorType::InvalidH2 | ErrorType::H2Downgrade => {
+                (Kind::BadResponse, "its answer is not valid HTTP/2")
+            }
+            ErrorType::H2Error if speaks_otherwise(error) => (
+                Kind::BadResponse,
+                "its answer is not valid HTTP/2 (is its scheme right?)",
+            ),
             ErrorType::Custom(what) => (Kind::BadResponse, *what),
             _ => (
                 Kind::ConnectionTerminated,
@@ -350,7 +406,8 @@ impl Failure {
         session.write_response_body(Some(body), true).await
     }
 
-    fn response(&self, request_id: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
+    /// The answer's head and body.
+    pub(super) fn response(&self, request_id: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
         let (status, error_type, title) = self.kind.facts();
         let body = Bytes::from(self.body(title, status, request_id));
         let mut response = ResponseHeader::build(status, Some(8))?;
@@ -383,6 +440,12 @@ impl Failure {
         };
         serde_json::to_vec(&problem).unwrap_or_default()
     }
+}
+
+/// Whether what came was taken for a frame that is none.
+fn speaks_otherwise(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<h2::Error>();
+    cause.is_some_and(|cause| cause.is_go_away() && cause.is_library())
 }
 
 /// A string of RFC 8941: printable ASCII in quotes, anything else as `?`.

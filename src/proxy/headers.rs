@@ -11,8 +11,10 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use crate::tls::Identity;
+
 use super::context::Context;
-use super::{mirror, request_id};
+use super::{connection, mirror, request_id};
 
 /// The host a request is for, without its port: from the target if that names one, else `Host`.
 pub(super) fn host(request: &RequestHeader) -> Option<&str> {
@@ -104,14 +106,26 @@ pub(super) fn forward(
         .headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
+    let scheme = if connection::is_secured(session) {
+        "https"
+    } else {
+        "http"
+    };
     // RFC 9110, section 7.6.3: a gateway names itself to whoever is behind it.
-    add_to_list(request, "Via", "1.1 callboard".to_owned(), true)?;
+    let via = match session.req_header().version {
+        Version::HTTP_2 => "2.0 callboard",
+        _ => "1.1 callboard",
+    };
+    add_to_list(request, "Via", via.to_owned(), true)?;
     let keep = context.peer_is_trusted;
     if let Some(peer) = peer {
         add_to_list(request, "X-Forwarded-For", peer.to_string(), keep)?;
-        add_to_list(request, "Forwarded", forwarded_element(peer, host), keep)?;
+        let element = forwarded_element(peer, host, scheme);
+        add_to_list(request, "Forwarded", element, keep)?;
     }
-    set_unless_kept(request, "X-Forwarded-Proto", Some("http"), keep)?;
+    let identity = connection::identity(session);
+    forward_client_certificate(request, identity, keep)?;
+    set_unless_kept(request, "X-Forwarded-Proto", Some(scheme), keep)?;
     set_unless_kept(request, "X-Forwarded-Host", host, keep)?;
     set_unless_kept(request, "X-Forwarded-Prefix", stripped.as_deref(), keep)
 }
@@ -162,17 +176,35 @@ pub(super) fn clean_response(response: &mut ResponseHeader) -> Result<()> {
 }
 
 /// One hop in RFC 7239's form.
-fn forwarded_element(peer: IpAddr, host: Option<&str>) -> String {
+fn forwarded_element(peer: IpAddr, host: Option<&str>, scheme: &str) -> String {
     let peer = match peer {
         IpAddr::V4(peer) => peer.to_string(),
         IpAddr::V6(peer) => format!("\"[{peer}]\""),
     };
     match host {
         Some(host) if host.bytes().all(|byte| byte != b'"' && byte != b'\\') => {
-            format!("for={peer};host=\"{host}\";proto=http")
+            format!("for={peer};host=\"{host}\";proto={scheme}")
         }
-        _ => format!("for={peer};proto=http"),
+        _ => format!("for={peer};proto={scheme}"),
     }
+}
+
+/// Says who the client is by its certificate. What it says itself is believed from a trusted proxy only,
+/// and only of somebody else.
+fn forward_client_certificate(
+    request: &mut RequestHeader,
+    identity: Option<&Identity>,
+    keep: bool,
+) -> Result<()> {
+    const NAME: &str = "X-Forwarded-Client-Cert";
+    match identity {
+        Some(identity) => request.insert_header(NAME, identity.header().clone())?,
+        None if keep => {}
+        None => {
+            request.remove_header(NAME);
+        }
+    }
+    Ok(())
 }
 
 /// Appends to what is there if it is to be kept, else replaces it.
@@ -316,8 +348,8 @@ mod tests {
     #[test]
     fn forwarded_quotes_what_its_grammar_asks_for() {
         assert_eq!(
-            forwarded_element("::1".parse().unwrap(), Some("a:80")),
-            "for=\"[::1]\";host=\"a:80\";proto=http"
+            forwarded_element("::1".parse().unwrap(), Some("a:80"), "https"),
+            "for=\"[::1]\";host=\"a:80\";proto=https"
         );
     }
 }

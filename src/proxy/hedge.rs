@@ -60,7 +60,7 @@ pub(super) async fn answer(
 fn may_be_hedged(session: &mut Session) -> bool {
     let head = session.req_header();
     matches!(head.method, Method::GET | Method::HEAD)
-        && head.version == Version::HTTP_11
+        && head.version >= Version::HTTP_11
         && head.raw_path().first() == Some(&b'/')
         && exchange::can_be_copied(head)
         && session.is_body_empty()

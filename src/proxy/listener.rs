@@ -41,6 +41,15 @@ pub struct TcpRoutes {
 }
 
 impl Listener {
+    /// Whether it can do as `new` says without being bound again: only what handshakes go by may differ.
+    pub fn can_become(&self, new: &Self) -> bool {
+        let bare = |listener: &Self| Self {
+            tls: None,
+            ..listener.clone()
+        };
+        self.tls.is_some() == new.tls.is_some() && bare(self) == bare(new)
+    }
+
     /// A listener of plain HTTP.
     pub fn http(address: impl Into<Address>) -> Self {
         Self {

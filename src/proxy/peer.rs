@@ -1,5 +1,7 @@
 //! The instance picked, as Pingora's connectors know it.
 
+use std::time::Duration;
+
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::cluster::pick::Pick;
@@ -19,7 +21,16 @@ pub(super) fn of(pick: &Pick) -> HttpPeer {
     peer
 }
 
+/// Whether the connection carries other requests at the same time.
+pub(super) fn is_shared(peer: &HttpPeer) -> bool {
+    peer.options.alpn.get_min_http_version() == 2
+}
+
 /// Gives the request a connection of its own: none is kept under a random key.
 pub(super) fn isolate(peer: &mut HttpPeer) {
     peer.group_key = fastrand::u64(..);
+    if is_shared(peer) {
+        // It cannot be asked to close the connection after the answer.
+        peer.options.idle_timeout = Some(Duration::ZERO);
+    }
 }

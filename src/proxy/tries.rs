@@ -16,6 +16,7 @@ use crate::cluster::budget::RetryPermit;
 use crate::cluster::pick::{Nobody, Outcome, Pick};
 use crate::cluster::policy::Reuse;
 use crate::cluster::queue::Refusal;
+use crate::dial;
 
 use super::attempt::Attempt;
 use super::context::{Context, Target};
@@ -26,6 +27,9 @@ use super::patience;
 use super::peer;
 use super::retry::{self, Fault, MAX_TRIES};
 use super::watchdog::{self, Timer};
+
+/// How much later than the [`watchdog`] Pingora gives up a try whose connection carries others.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What the tries of one request have in common.
 #[derive(Default)]
@@ -81,46 +85,67 @@ impl Context {
             let late = self.too_late();
             return Err(self.fail(late));
         }
-        let acquired = match next {
+        let mut acquired = match next {
             Some(mut next) => {
                 next.begin(now);
                 Ok(next)
             }
             None => self.acquire(session, gate, now + remaining).await,
         };
-        let pick = match acquired {
-            Ok(pick) => pick,
-            Err(Unserved::Gone(error)) => return Err(error),
-            Err(Unserved::Leaving) => {
-                let leaving = Failure::leaving(self.target()?.cluster.name().as_str());
-                return Err(self.fail(leaving));
+        let pick = loop {
+            match acquired {
+                Ok(pick) if pick.endpoint().instance.scheme.is_http() => break pick,
+                Ok(pick) => {
+                    let scheme = pick.endpoint().instance.scheme;
+                    self.failure = Some(Failure::no_http(pick.address(), scheme));
+                    self.tried.add(pick.endpoint());
+                    pick.withdraw();
+                }
+                Err(Unserved::Gone(error)) => return Err(error),
+                Err(Unserved::Leaving) => {
+                    let leaving = Failure::leaving(self.target()?.cluster.name().as_str());
+                    return Err(self.fail(leaving));
+                }
+                Err(Unserved::Refused(refusal)) => {
+                    let last = self.failure.take();
+                    let failure = Failure::of_refusal(&self.target()?.cluster, refusal, last);
+                    return Err(self.fail(failure));
+                }
             }
-            Err(Unserved::Refused(refusal)) => {
-                let last = self.failure.take();
-                let failure = Failure::of_refusal(&self.target()?.cluster, refusal, last);
-                return Err(self.fail(failure));
-            }
+            acquired = self.acquire(session, gate, now + remaining).await;
         };
         // It may have waited in a queue.
         let remaining = self.remaining(Instant::now());
         self.tries.made += 1;
         let target = self.target()?;
-        let switches = session.is_upgrade_req();
-        let alone = switches || self.tries.burnt || must_be_alone(session, target);
+        let scheme = pick.endpoint().instance.scheme;
+        let shared = scheme.is_http2();
+        let switches = session.is_upgrade_req() && !shared;
+        // A connection of HTTP/2 that closes says which requests it has not seen.
+        let alone = switches || self.tries.burnt || (!shared && must_be_alone(session, target));
         let timeouts = &target.rules.timeouts;
         let mut peer = peer::of(&pick);
         if alone {
             peer::isolate(&mut peer);
         }
-        peer.options.connection_timeout = Some(timeouts.connect.min(remaining));
+        let connect = timeouts.connect.min(remaining);
+        peer.options.connection_timeout = Some(connect);
+        peer.options.total_connection_timeout = Some(connect);
         peer.options.write_timeout = Some(remaining);
-        peer.options.idle_timeout = Some(if switches {
-            // It cannot say that its connection is to be closed when it is turned down.
+        if shared {
+            // Once a body could not be passed on, Pingora does not listen to the client any more, and
+            // nobody is there who would give the try up.
+            let longest = remaining.max(timeouts.between_bytes);
+            peer.options.read_timeout = Some(longest + GRACE);
+        }
+        peer.options.idle_timeout = Some(if switches || (alone && shared) {
+            // It cannot be told that its connection is to be closed: turned down, or not at all.
             Duration::ZERO
         } else {
             pick.endpoint().connection_idle(timeouts.idle)
         });
-        self.tries.cork = switches.then(|| Cork::put_on(&mut peer));
+        // Held back, a handshake of TLS would not even begin.
+        self.tries.cork = (switches && !scheme.is_tls()).then(|| Cork::put_on(&mut peer));
         self.tries.alone = alone;
         self.pick = Some(pick);
         Ok(Box::new(peer))
@@ -253,6 +278,11 @@ impl Context {
             return;
         }
         error.set_retry(false);
+        let shared = attempt.as_ref().is_some_and(Attempt::is_shared);
+        if shared && fired.is_some() {
+            // Whoever listened to the client gave the try up.
+            error.as_up();
+        }
         if *error.esource() != ErrorSource::Upstream {
             // The client left, or callboard itself failed.
             self.pick = None;
@@ -291,6 +321,19 @@ impl Context {
             _ => (Fault::Reset, Failure::of_exchange(&peer._address, error)),
         };
         self.failure = Some(failure);
+        if fired.is_none() && !reused && is_turned_away(error) {
+            self.give_up_pick(Outcome::Unreachable, now);
+            let refused = Fault::Connect { timed_out: false };
+            let wanted = self.target.as_ref().map(|target| &target.policy.retry.on);
+            let again = wanted.is_some_and(|on| refused.is_covered(on));
+            error.set_retry(again && self.has_all(session));
+            return;
+        }
+        if fired.is_none() && !self.tries.burnt && is_unseen(error) {
+            self.spare_pick();
+            error.set_retry(self.has_all(session));
+            return;
+        }
         if reused && fired.is_none() && is_closed(error) {
             let again = !self.tries.burnt && self.is_repeatable(session);
             debug!(
@@ -298,16 +341,21 @@ impl Context {
                 self.name(),
                 peer._address
             );
-            if let Some(pick) = self.pick.take() {
-                self.tried.add(pick.endpoint());
-                self.tries.blameless = Some(pick.endpoint().key());
-            }
-            self.tries.burnt = true;
+            self.spare_pick();
             error.set_retry(again);
             return;
         }
         self.give_up_pick(Outcome::Failed, now);
         error.set_retry(self.may_repeat(session, fault, now));
+    }
+
+    /// Lets go of an endpoint whose kept connection failed the request, which says nothing about it.
+    fn spare_pick(&mut self) {
+        if let Some(pick) = self.pick.take() {
+            self.tried.add(pick.endpoint());
+            self.tries.blameless = Some(pick.endpoint().key());
+        }
+        self.tries.burnt = true;
     }
 
     /// Whether the request, which was sent, is sent once more; takes its part of the budget if so.
@@ -333,12 +381,15 @@ impl Context {
         true
     }
 
-    /// Whether the request may be sent twice and what was passed on of its body is still there.
+    /// Whether the request may be sent twice.
     fn is_repeatable(&self, session: &Session) -> bool {
+        session.req_header().method.is_idempotent() && self.has_all(session)
+    }
+
+    /// Whether what was passed on of the request's body is still there.
+    fn has_all(&self, session: &Session) -> bool {
         let buffer = self.target.as_ref().map_or(0, |t| t.policy.retry.buffer);
-        session.req_header().method.is_idempotent()
-            && !session.retry_buffer_truncated()
-            && self.arrival.length <= buffer as u64
+        !session.retry_buffer_truncated() && self.arrival.length <= buffer as u64
     }
 }
 
@@ -347,6 +398,22 @@ fn must_be_alone(session: &Session, target: &Target) -> bool {
     let head = session.req_header();
     target.policy.reuse == Reuse::Safe
         && !retry::is_surely_repeatable(&head.method, &head.headers, &target.policy.retry)
+}
+
+/// Whether the instance says that it has not looked at the request (RFC 9113, section 8.7): it closes
+/// the connection and named the last request it takes, or has too many at a time.
+fn is_unseen(error: &Error) -> bool {
+    let Some(error) = error.root_cause().downcast_ref::<h2::Error>() else {
+        return false;
+    };
+    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (error.is_go_away() || refused)
+}
+
+/// Whether the instance ended the handshake of TLS after callboard had taken it for done, and so
+/// before it looked at anything else.
+fn is_turned_away(error: &Error) -> bool {
+    matches!(dial::tls_fault(error), Some(dial::TlsFault::Alert(_)))
 }
 
 /// Whether an exchange broke in the way it does when the instance closes the connection.

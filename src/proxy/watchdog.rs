@@ -7,14 +7,20 @@
 //! connection down when the time has come; Pingora then finds it closed. No other task is involved
 //! and the attempt is alive while the task sleeps in it, so the file is still the one that was meant.
 //!
+//! A connection of HTTP/2 carries other requests as well, and an attempt on it has no file of its own.
+//! When its time has come, [`overdue`] ends instead: whoever waits for the client meanwhile gives the
+//! attempt up, and Pingora resets its stream alone. Its silence is measured from the last piece that
+//! came through callboard, and not while the client does not take what is there.
+//!
 //! Silence is the instance's only if there is nothing of it left to read: a client that reads slowly
 //! leaves bytes in the connection's buffer, and those put the deadline off. When the last of them
 //! came is asked of the kernel (`TCP_INFO`), since they may be on their way through callboard.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::os::fd::{OwnedFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use log::debug;
@@ -55,13 +61,20 @@ pub(super) enum Limit {
 struct Watch {
     until: Cell<Option<Until>>,
     fired: Cell<Option<Timer>>,
+    /// What ran out on an attempt without a file, until it is over.
+    overdue: Cell<Option<Timer>>,
+    /// Who waits for that.
+    waiting: Cell<Option<Waker>>,
+    /// Whether the client does not take what it is sent.
+    stalled: Cell<bool>,
     /// The connection to [`uncork`].
     corked: Cell<Option<OwnedFd>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Until {
-    file: RawFd,
+    /// The connection's file, if it carries nothing else.
+    file: Option<RawFd>,
     due: Instant,
     limit: Limit,
 }
@@ -75,11 +88,12 @@ pub async fn watched<F: Future>(work: F) -> F::Output {
     WATCH.scope(Watch::default(), watched).await
 }
 
-/// Shuts the connection `file` down when `limit` is reached, unless [`clear`] or another `set` comes
-/// first.
-pub(super) fn set(file: RawFd, limit: Limit, now: Instant) {
+/// Shuts the connection `file` down when `limit` is reached, or ends [`overdue`] if the connection is
+/// not the attempt's alone; unless [`clear`] or another `set` comes first.
+pub(super) fn set(file: Option<RawFd>, limit: Limit, now: Instant) {
     let _ = WATCH.try_with(|watch| {
         watch.fired.set(None);
+        watch.overdue.set(None);
         watch.until.set(Some(Until {
             file,
             due: limit.due(now),
@@ -90,7 +104,23 @@ pub(super) fn set(file: RawFd, limit: Limit, now: Instant) {
 
 /// The attempt is over. Must be called before its connection is given away.
 pub(super) fn clear() {
-    let _ = WATCH.try_with(|watch| watch.until.set(None));
+    let _ = WATCH.try_with(|watch| {
+        watch.until.set(None);
+        watch.overdue.set(None);
+    });
+}
+
+/// Says whether the client takes what it is sent: while it does not, nobody else is silent.
+pub(super) fn client_takes(takes: bool) {
+    let _ = WATCH.try_with(|watch| {
+        let stalled = watch.stalled.replace(!takes);
+        if let (true, true, Some(until)) = (stalled, takes, watch.until.get())
+            && until.file.is_none()
+        {
+            let due = until.limit.due(Instant::now());
+            watch.until.set(Some(Until { due, ..until }));
+        }
+    });
 }
 
 /// Lets the connection `socket` send what it holds back when the task sleeps; see [`cork`].
@@ -101,7 +131,22 @@ pub(super) fn uncork(socket: OwnedFd) {
 /// Ends when a limit is reached on an attempt whose connection carries other requests as well, and
 /// which therefore is not shut down: whoever waits for the client meanwhile gives the attempt up.
 pub(super) async fn overdue() -> Timer {
-    std::future::pending().await
+    poll_fn(poll_overdue).await
+}
+
+/// As [`overdue`], one look at a time.
+pub(super) fn poll_overdue(context: &mut Context<'_>) -> Poll<Timer> {
+    let looked = WATCH.try_with(|watch| {
+        if let Some(timer) = watch.overdue.get() {
+            return Poll::Ready(timer);
+        }
+        let waiting = watch.waiting.take();
+        let waiting = waiting.filter(|waker| waker.will_wake(context.waker()));
+        let waiting = waiting.unwrap_or_else(|| context.waker().clone());
+        watch.waiting.set(Some(waiting));
+        Poll::Pending
+    });
+    looked.unwrap_or(Poll::Pending)
 }
 
 /// What ran out, if anything has since the last [`set`].
@@ -131,7 +176,7 @@ enum Verdict {
 }
 
 impl Until {
-    fn verdict(&self, now: Instant) -> Verdict {
+    fn verdict(&self, stalled: bool, now: Instant) -> Verdict {
         let (silence, total) = match self.limit {
             Limit::At(_, timer) => return Verdict::ShutDown(timer),
             Limit::Flow { silence, total } => (silence, total),
@@ -139,7 +184,14 @@ impl Until {
         if total.is_some_and(|total| total <= now) {
             return Verdict::ShutDown(Timer::Total);
         }
-        match heard(self.file) {
+        let Some(file) = self.file else {
+            return if stalled {
+                Verdict::LookAgain(self.limit.due(now))
+            } else {
+                Verdict::ShutDown(Timer::BetweenBytes)
+            };
+        };
+        match heard(file) {
             Heard::Unread => Verdict::LookAgain(self.limit.due(now)),
             Heard::End => Verdict::LeaveAlone,
             Heard::Ago(ago) if ago < silence => {
@@ -215,17 +267,27 @@ impl<F> Watched<F> {
                 continue;
             }
             self.alarm = None;
-            let verdict = until.verdict(Instant::now());
+            let stalled = WATCH.try_with(|watch| watch.stalled.get());
+            let verdict = until.verdict(stalled.unwrap_or_default(), Instant::now());
             let _ = WATCH.try_with(|watch| match verdict {
                 Verdict::LookAgain(due) => watch.until.set(Some(Until { due, ..until })),
                 Verdict::LeaveAlone => watch.until.set(None),
                 Verdict::ShutDown(timer) => {
                     watch.until.set(None);
                     watch.fired.set(Some(timer));
+                    if until.file.is_none() {
+                        watch.overdue.set(Some(timer));
+                        if let Some(waker) = watch.waiting.take() {
+                            waker.wake();
+                        }
+                    }
                 }
             });
             if matches!(verdict, Verdict::ShutDown(_)) {
-                match shutdown(until.file, Shutdown::Both) {
+                let Some(file) = until.file else {
+                    return true;
+                };
+                match shutdown(file, Shutdown::Both) {
                     Ok(()) | Err(Errno::ENOTCONN) => {}
                     Err(error) => debug!("cannot shut a connection down: {error}"),
                 }
@@ -261,7 +323,7 @@ mod tests {
     async fn a_read_ends_at_the_deadline_and_not_at_one_that_was_cleared() {
         let (mut stream, _silent) = pair().await;
         watched(async {
-            let file = stream.as_raw_fd();
+            let file = Some(stream.as_raw_fd());
             set(file, at(SOON), Instant::now());
             clear();
             set(file, at(SOON + Duration::from_secs(60)), Instant::now());
@@ -283,7 +345,7 @@ mod tests {
         watched(async {
             peer.write_all(b"ab").await.unwrap();
             assert_eq!(stream.read_u8().await.unwrap(), b'a');
-            set(stream.as_raw_fd(), silence, Instant::now());
+            set(Some(stream.as_raw_fd()), silence, Instant::now());
             // However long nobody reads, it is not the peer that is silent.
             tokio::time::sleep(10 * SOON).await;
             assert_eq!(fired(), None);
@@ -308,7 +370,7 @@ mod tests {
                 silence: Duration::from_secs(60),
                 total: Some(now + SOON),
             };
-            set(stream.as_raw_fd(), limit, now);
+            set(Some(stream.as_raw_fd()), limit, now);
             // What came before the end may still be read after it.
             while stream
                 .read(&mut [0; 64])
@@ -331,10 +393,41 @@ mod tests {
             total: None,
         };
         watched(async {
-            set(stream.as_raw_fd(), silence, Instant::now());
+            set(Some(stream.as_raw_fd()), silence, Instant::now());
             tokio::time::sleep(5 * SOON).await;
             assert_eq!(fired(), None);
             assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn an_attempt_without_a_file_is_given_up_and_nothing_is_shut_down() {
+        watched(async {
+            set(None, at(SOON), Instant::now());
+            assert_eq!(overdue().await, Timer::FirstByte);
+            assert_eq!(fired(), Some(Timer::FirstByte));
+            clear();
+            let mut later = std::pin::pin!(overdue());
+            let waits = poll_fn(|context| Poll::Ready(later.as_mut().poll(context).is_pending()));
+            assert!(waits.await, "another attempt is not overdue");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn nobody_is_silent_while_the_client_takes_nothing() {
+        let silence = Limit::Flow {
+            silence: SOON,
+            total: None,
+        };
+        watched(async {
+            client_takes(false);
+            set(None, silence, Instant::now());
+            tokio::time::sleep(5 * SOON).await;
+            assert_eq!(fired(), None);
+            client_takes(true);
+            assert_eq!(overdue().await, Timer::BetweenBytes);
         })
         .await;
     }

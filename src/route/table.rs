@@ -21,6 +21,8 @@ pub struct Request<'a> {
     pub method: &'a Method,
     /// The headers.
     pub headers: &'a HeaderMap,
+    /// The names and URIs of the certificate that the client has shown; empty without one.
+    pub client: &'a [String],
 }
 
 /// Where a request goes.
@@ -162,6 +164,10 @@ impl Match {
                 let mut values = request.headers.get_all(name).iter();
                 values.any(|value| value.as_bytes() == wanted.as_bytes())
             })
+            && self
+                .client
+                .as_ref()
+                .is_none_or(|wanted| request.client.iter().any(|name| client_is(wanted, name)))
     }
 
     /// Whether this host, in lower case, is matched.
@@ -174,6 +180,18 @@ impl Match {
                 None => wanted == host,
             },
         }
+    }
+}
+
+/// Whether a client with this name or URI is meant by this pattern.
+fn client_is(pattern: &str, name: &str) -> bool {
+    let is_uri = |text: &str| text.contains(':');
+    match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
+        (Some(suffix), _) => !is_uri(name) && name.len() > suffix.len() && name.ends_with(suffix),
+        (None, Some(prefix)) => {
+            is_uri(name) && name.len() > prefix.len() && name.starts_with(prefix)
+        }
+        (None, None) => pattern == name,
     }
 }
 
@@ -244,6 +262,7 @@ mod tests {
             path,
             method: &Method::GET,
             headers: &headers,
+            client: &[],
         };
         let found = routes.find(&request, |_| 0)?;
         Some((found.service.into_owned(), found.strip))
@@ -277,6 +296,7 @@ mod tests {
                 path: "/",
                 method,
                 headers,
+                client: &[],
             };
             routes.find(&request, |_| 0).unwrap().service.into_owned()
         };
@@ -285,6 +305,45 @@ mod tests {
         headers.append("x-canary", "1".parse().unwrap());
         assert_eq!(find(&Method::GET, &headers), "canary");
         assert_eq!(find(&Method::POST, &headers), "stable");
+    }
+
+    #[test]
+    fn a_client_is_known_by_any_name_of_its_certificate() {
+        let mut ops = route(None, Some("/"), "ops");
+        ops.matches.client = Some("spiffe://mesh/ops".to_owned());
+        let routes = table(vec![ops, route(None, Some("/"), "others")]);
+        let find = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            let request = Request {
+                host: None,
+                path: "/",
+                method: &Method::GET,
+                headers: &HeaderMap::new(),
+                client: &names,
+            };
+            routes.find(&request, |_| 0).unwrap().service.into_owned()
+        };
+        assert_eq!(find(&["ops.internal", "spiffe://mesh/ops"]), "ops");
+        assert_eq!(find(&["ops.internal"]), "others");
+        assert_eq!(find(&[]), "others");
+    }
+
+    #[test]
+    fn a_pattern_of_names_means_no_uri_and_one_of_uris_no_name() {
+        for (pattern, name, expected) in [
+            ("a.internal", "a.internal", true),
+            ("a.internal", "b.a.internal", false),
+            ("*.internal", "b.a.internal", true),
+            ("*.internal", ".internal", false),
+            ("*.internal", "internal", false),
+            ("*.internal", "spiffe://mesh/b.internal", false),
+            ("spiffe://mesh/*", "spiffe://mesh/ns/ops", true),
+            ("spiffe://mesh/*", "spiffe://mesh/", false),
+            ("spiffe://mesh/*", "spiffe://mesh2/ops", false),
+            ("spiffe://mesh/ops", "spiffe://mesh/ops2", false),
+        ] {
+            assert_eq!(client_is(pattern, name), expected, "{pattern} {name}");
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! TLS, or says nothing, holds its place for seconds only.
 //! It can be shut for a while and opened again; meanwhile connections wait.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +15,14 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use log::{debug, error, warn};
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use super::door::{Door, Visitor, Visitors};
 use super::entrance::Entrance;
 use super::patience::{self, Patient};
 use super::sockets;
 
-/// How long a client may take over the TLS handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take over the head of a request, and stay idle between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// How much of a request's head is read at most, and how much of a reply waits for its reader besides
@@ -76,7 +70,7 @@ pub(super) async fn serve(control_plane: ControlPlane) {
         }
         quiet.send_replace(false);
         if !announced {
-            let scheme = entrance.tls().map_or("http", |_| "https");
+            let scheme = entrance.tls.as_ref().map_or("http", |_| "https");
             sockets::announce("registry", scheme, &address);
             announced = true;
         }
@@ -115,13 +109,13 @@ async fn accept(
             Ok((stream, peer)) => {
                 let visitor = visitors.admit();
                 let router = router.clone();
-                let tls = entrance.tls();
+                let tls = entrance.tls.clone();
                 tokio::spawn(async move {
                     let _slot = slot;
                     patience::set_up(&stream);
                     let stream = Patient::new(stream, patience::STALLED);
                     match tls {
-                        Some(tls) => match handshake(stream, tls).await {
+                        Some(tls) => match tls.accept(stream).await {
                             Ok(stream) => connect(stream, peer, router, visitor).await,
                             Err(error) => debug!("no TLS with {peer}: {error}"),
                         },
@@ -135,16 +129,6 @@ async fn accept(
             }
         }
     }
-}
-
-/// Agrees on a key with the client.
-async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    tls: Arc<ServerConfig>,
-) -> io::Result<TlsStream<S>> {
-    let handshake = TlsAcceptor::from(tls).accept(stream);
-    let finished = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
-    finished.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 /// Serves one connection until it is closed.

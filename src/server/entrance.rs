@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use log::info;
-use rustls::ServerConfig;
 
 use crate::api::guard::Guard;
 use crate::config::ControlPlane;
@@ -16,7 +14,8 @@ use super::slots::Slots;
 pub(super) struct Entrance {
     pub(super) guard: Arc<Guard>,
     pub(super) slots: Slots,
-    tls: ArcSwapOption<Server>,
+    /// What handshakes go by; `None` is plain HTTP.
+    pub(super) tls: Option<Arc<Server>>,
     most_connections: usize,
 }
 
@@ -28,7 +27,7 @@ impl Entrance {
         Self {
             guard: Arc::new(Guard::new(config.access.clone(), config.rates)),
             slots: Slots::new(connections(config, most_connections)),
-            tls: ArcSwapOption::new(config.tls.clone()),
+            tls: config.tls.clone(),
             most_connections,
         }
     }
@@ -38,14 +37,9 @@ impl Entrance {
         self.guard.configure(config.access.clone(), config.rates);
         let limit = connections(config, self.most_connections);
         self.slots.set_limit(limit);
-        if let (Some(_), Some(tls)) = (self.tls(), &config.tls) {
-            self.tls.store(Some(Arc::clone(tls)));
+        if let (Some(tls), Some(new)) = (&self.tls, &config.tls) {
+            tls.adopt(new);
         }
-    }
-
-    /// What the next handshake goes by; `None` is plain HTTP.
-    pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
-        self.tls.load().as_ref().map(|tls| tls.config())
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cluster::clusters::Clusters;
 use crate::config::{Config, ControlPlane, Loaded};
 use crate::proxy::Settings;
+use crate::proxy::listener::Listener;
 use crate::registry::Registry;
 use crate::route::splits::Splits;
 
@@ -76,6 +77,7 @@ impl Reloader {
         }
         config.policies.zone.clone_from(&self.running.policies.zone);
         self.entrance.configure(&config.registry);
+        adopt_certificates(&self.running.proxy.listen, &config.proxy.listen);
         self.registry
             .set_rules(super::rules(&config, &self.listeners));
         self.clusters.configure(config.policies.clone());
@@ -94,5 +96,17 @@ impl Reloader {
         self.running.proxy.trusted_proxies = config.proxy.trusted_proxies;
         self.running.proxy.clients = config.proxy.clients;
         info!("configuration reloaded");
+    }
+}
+
+/// Has the listeners that run go by the certificates of `new` ones at the same places.
+fn adopt_certificates(running: &[Listener], new: &[Listener]) {
+    for (position, listener) in running.iter().enumerate() {
+        let is_same = |other: &&Listener| other.address == listener.address;
+        let same = new.get(position).filter(is_same);
+        let same = same.or_else(|| new.iter().find(is_same));
+        if let (Some(tls), Some(new)) = (&listener.tls, same.and_then(|new| new.tls.as_ref())) {
+            tls.adopt(new);
+        }
     }
 }

@@ -10,7 +10,7 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
-use x509_parser::asn1_rs::{Any, Enumerated, FromDer, ToDer};
+use x509_parser::asn1_rs::{Any, Enumerated, FromDer, Tag};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
@@ -149,7 +149,7 @@ fn check_ocsp(
     let wrong = |what: &str| Wrong::new("ocsp", path, what);
     let expected = "is no OCSP response (expected one in DER, as openssl ocsp -respout writes it)";
     let (rest, sequence) = Any::from_der(response).map_err(|_| wrong(expected))?;
-    if !rest.is_empty() || sequence.header.tag() != x509_parser::asn1_rs::Tag::Sequence {
+    if !rest.is_empty() || sequence.header.tag() != Tag::Sequence {
         return Err(wrong(expected));
     }
     let (_, status) = Enumerated::from_der(sequence.data).map_err(|_| wrong(expected))?;
@@ -158,8 +158,7 @@ fn check_ocsp(
             "is an OCSP response without an answer (expected one of status successful)",
         ));
     }
-    let serial = x509_parser::asn1_rs::Integer::new(certificate.raw_serial());
-    let serial = serial.to_der_vec().unwrap_or_default();
+    let serial = certificate.raw_serial();
     let mut pieces = response.windows(serial.len().max(1));
     if !pieces.any(|piece| piece == serial) {
         return Err(wrong(

@@ -111,6 +111,27 @@ pub(super) fn host_suffix(text: &str) -> Result<String, String> {
     }
 }
 
+/// Names in lower case, as they are compared; URIs as they are.
+pub(super) fn client_pattern(text: &str) -> Result<String, String> {
+    const MAX_CLIENT: usize = 512;
+    let is_uri = text.contains(':');
+    let rest = if is_uri {
+        let parent = text
+            .strip_suffix("/*")
+            .filter(|parent| !parent.ends_with('/'));
+        parent.unwrap_or(text)
+    } else {
+        text.strip_prefix("*.").unwrap_or(text)
+    };
+    let is_fine = |c: char| c.is_ascii_graphic() && c != '*';
+    if (1..=MAX_CLIENT).contains(&rest.len()) && rest.chars().all(is_fine) {
+        let as_it_is = is_uri.then(|| text.to_owned());
+        Ok(as_it_is.unwrap_or_else(|| text.to_ascii_lowercase()))
+    } else {
+        Err(format!("{} is not such a name", quoted(text)))
+    }
+}
+
 /// Whether a text is labels of letters, digits, `-` and `_` between dots.
 pub(super) fn is_domain(text: &str) -> bool {
     let is_label = |label: &str| {

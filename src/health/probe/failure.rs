@@ -5,6 +5,8 @@ use std::io;
 
 use pingora::{Error, ErrorType};
 
+use crate::dial::tls_fault;
+
 /// What keeps a probe from passing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Failure {
@@ -18,6 +20,9 @@ impl Failure {
     /// What Pingora's `error` says about the attempt to `act` (such as `connect to
     /// 10.0.0.5:8080`).
     pub(super) fn of(act: &str, error: &Error) -> Self {
+        if let Some(fault) = tls_fault(error) {
+            return Self::Instance(format!("{act}: {fault}"));
+        }
         let cause = io_cause(error);
         let words = match (cause, error.etype()) {
             (Some(cause), _) => os_words(cause),

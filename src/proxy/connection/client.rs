@@ -27,6 +27,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::failure::Failure;
+use crate::proxy::watchdog;
 
 use super::alarm::Alarm;
 use super::framing::{Broken, Framing};
@@ -85,6 +86,11 @@ pub(super) struct Parted {
 }
 
 impl Parting {
+    /// Leaves the connection here.
+    pub(super) fn leave(&self, parted: Parted) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(parted);
+    }
+
     /// The connection, once its [`Client`] is gone.
     pub(super) fn take(&self) -> Option<Parted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -144,6 +150,11 @@ impl Client {
             return mem::take(&mut self.buffer);
         }
         self.buffer.split_to(head.length)
+    }
+
+    /// Whether the connection is encrypted.
+    pub(super) fn is_secured(&self) -> bool {
+        self.get_ssl_digest().is_some()
     }
 
     /// Whether all of the last request was read, so that another may follow it.
@@ -245,16 +256,10 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         if let Some(stream) = self.stream.take() {
-            let parted = Parted {
+            self.parting.leave(Parted {
                 stream,
                 has_ended: self.has_ended,
-            };
-            let mut parting = self
-                .parting
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            *parting = Some(parted);
+            });
         }
     }
 }
@@ -272,6 +277,10 @@ impl AsyncRead for Client {
         if *client.switched.get_mut() {
             client.body = Framing::Tunnel;
         }
+        if watchdog::poll_overdue(context).is_ready() {
+            // It is not the client that is late, but only who reads from it can give the try up.
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
         match client.body {
             Framing::Done => client.poll_silence(context),
             _ if into.remaining() == 0 => Poll::Ready(Ok(())),
@@ -286,6 +295,7 @@ impl Client {
     fn sent<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.expects_continue = false;
         self.is_answered |= self.body == Framing::Done;
+        watchdog::client_takes(outcome.is_ready());
         if outcome.is_pending() && self.pace.waits() {
             self.pace.rest(Instant::now());
         }
@@ -317,7 +327,9 @@ impl AsyncWrite for Client {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.stream()?).poll_flush(context)
+        let outcome = Pin::new(self.stream()?).poll_flush(context);
+        watchdog::client_takes(outcome.is_ready());
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,11 +2,13 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use log::debug;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::Stream;
@@ -22,6 +24,8 @@ use super::Connections;
 use super::client::{Client, Parting};
 use super::closing::close;
 use super::head::{Head, Refused, Scan};
+use super::http2;
+use super::http2::preface::{self, Said};
 
 /// Once callboard leaves, how long a kept connection stays open for a request that was sent before its
 /// client could know.
@@ -33,32 +37,39 @@ const ANSWER: Duration = Duration::from_secs(5);
 pub(super) async fn serve(connections: &Arc<Connections>, stream: Stream) {
     let parting = Parting::default();
     let client = Box::new(Client::new(stream, parting.clone()));
-    converse(connections, client).await;
-    if let Some(parted) = parting.take() {
-        close(parted).await;
+    let newer = converse(connections, client).await;
+    let Some(parted) = parting.take() else {
+        return;
+    };
+    match newer {
+        Some(read) => http2::resume(connections, parted.stream, read).await,
+        None => close(parted).await,
     }
 }
 
-/// Takes requests as long as there are any. Whichever way it returns, `client` is dropped.
-async fn converse(connections: &Arc<Connections>, mut client: Box<Client>) {
+/// Takes requests as long as there are any. Whichever way it returns, `client` is dropped; gives what
+/// was read of it if it speaks HTTP/2.
+async fn converse(connections: &Arc<Connections>, mut client: Box<Client>) -> Option<BytesMut> {
     let mut wait = Wait::new(connections);
     loop {
         let limits = connections.settings.load().clients.clone();
         let head = match wait.for_head(&mut client, &limits).await {
             Next::Head(head) => head,
-            Next::Refused(refused) => return answer(client, &refused).await,
-            Next::Over => return,
+            Next::Http2 => return Some(mem::take(&mut client.buffer)),
+            Next::Refused(refused) => {
+                answer(client, &refused).await;
+                return None;
+            }
+            Next::Over => return None,
         };
         let bytes = client.begin(&head, limits.min_body_rate);
         let mut session = ServerSession::new_http1(client);
         session.set_pipelined_prefix(bytes);
         let served = (connections.proxy).process_new_http(session, &connections.closing);
-        let Some(kept) = served.await else {
-            return;
-        };
+        let kept = served.await?;
         match kept.consume().0.into_any().downcast::<Client>() {
             Ok(same) if same.is_between_requests() => client = same,
-            _ => return,
+            _ => return None,
         }
         wait.is_first = false;
     }
@@ -68,6 +79,8 @@ async fn converse(connections: &Arc<Connections>, mut client: Box<Client>) {
 enum Next {
     Head(Head),
     Refused(Box<Refused>),
+    /// HTTP/2.
+    Http2,
     /// Nothing.
     Over,
 }
@@ -111,10 +124,14 @@ impl Wait {
         loop {
             if !client.buffer.is_empty() {
                 began.get_or_insert_with(Instant::now);
-                match scan.advance(&mut client.buffer, limits) {
-                    Ok(None) => {}
-                    Ok(Some(head)) => return Next::Head(head),
-                    Err(refused) => return Next::Refused(refused),
+                match self.said(client) {
+                    Said::Http2 => return Next::Http2,
+                    Said::TooLittle => {}
+                    Said::Other => match scan.advance(&mut client.buffer, limits) {
+                        Ok(None) => {}
+                        Ok(Some(head)) => return Next::Head(head),
+                        Err(refused) => return Next::Refused(refused),
+                    },
                 }
             }
             if client.has_ended {
@@ -141,6 +158,15 @@ impl Wait {
         }
     }
 
+    /// What the client has said of its protocol, which over TLS was agreed upon.
+    fn said(&self, client: &Client) -> Said {
+        if self.is_first && !client.is_secured() {
+            preface::look_at(&client.buffer)
+        } else {
+            Said::Other
+        }
+    }
+
     /// The next thing that happens until `deadline`, which comes sooner for an idle connection of a
     /// callboard that leaves.
     async fn event(&mut self, client: &mut Client, is_idle: bool, deadline: Instant) -> Event {
@@ -158,6 +184,20 @@ impl Wait {
             client.alarm.poll(deadline, context).map(|()| Event::Due)
         })
         .await
+    }
+}
+
+/// Answers `failure` to whatever the client has to say, and ends the connection.
+pub(super) async fn refuse(stream: Stream, failure: Failure) {
+    let parting = Parting::default();
+    let refused = Refused {
+        failure,
+        is_head: false,
+        request_id: None,
+    };
+    answer(Box::new(Client::new(stream, parting.clone())), &refused).await;
+    if let Some(parted) = parting.take() {
+        close(parted).await;
     }
 }
 

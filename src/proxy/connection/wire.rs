@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use bytes::BytesMut;
 use log::debug;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
@@ -37,6 +38,8 @@ pub(super) struct Wire<S> {
     since: SystemTime,
     socket: Arc<SocketDigest>,
     ssl: Option<Arc<SslDigest>>,
+    /// Who the client is, see [`secured::identity`].
+    identity: Option<Arc<ProxyDigest>>,
 }
 
 impl Wire<Socket> {
@@ -49,6 +52,13 @@ impl Wire<Socket> {
         let file = socket.as_raw_fd();
         Ok(Self::new(socket, file, peer, None))
     }
+
+    /// Has `bytes`, which were read already, read again before all else.
+    pub(super) fn unread(&mut self, mut bytes: BytesMut) {
+        let unread = &mut self.stream.get_mut().unread;
+        bytes.extend_from_slice(unread);
+        *unread = bytes;
+    }
 }
 
 impl Wire<TlsStream<Socket>> {
@@ -60,7 +70,11 @@ impl Wire<TlsStream<Socket>> {
         let (socket, session) = stream.get_ref();
         socket.send_at_once()?;
         let (file, ssl) = (socket.as_raw_fd(), secured::digest(session));
-        Ok(Self::new(stream, file, peer, Some(Arc::new(ssl))))
+        let identity = secured::identity(session);
+        Ok(Self {
+            identity,
+            ..Self::new(stream, file, peer, Some(Arc::new(ssl)))
+        })
     }
 }
 
@@ -75,6 +89,7 @@ impl<S: AsyncWrite> Wire<S> {
             since: SystemTime::now(),
             socket: Arc::new(socket),
             ssl,
+            identity: None,
         }
     }
 }
@@ -159,7 +174,7 @@ impl<S> GetTimingDigest for Wire<S> {
 
 impl<S> GetProxyDigest for Wire<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        None
+        self.identity.clone()
     }
 }
 

@@ -24,10 +24,10 @@ const HOP_BY_HOP: &[&str] = &[
     "http2-settings",
 ];
 
-/// Whether the request is one of plain HTTP/1.1: it asks for no other protocol, and names no headers
+/// Whether the request is plain HTTP: it asks for no other protocol, and names no headers
 /// of its own as meant for this connection only.
 pub(in crate::proxy) fn can_be_copied(request: &RequestHeader) -> bool {
-    request.version <= Version::HTTP_11
+    request.version <= Version::HTTP_2
         && request.method != http::Method::CONNECT
         && !request.headers.contains_key(header::UPGRADE)
         && has_common_connection(&request.headers)
@@ -90,7 +90,7 @@ mod tests {
             assert_eq!(can_be_copied(&request(headers)), copied, "{headers:?}");
         }
         let mut newer = request(&[]);
-        newer.set_version(Version::HTTP_2);
+        newer.set_version(Version::HTTP_3);
         assert!(!can_be_copied(&newer));
     }
 }

@@ -1,0 +1,152 @@
+//! Certificates that change while callboard runs. Their files are read again every few seconds, rather
+//! than watched: a name may lead to another file through any of its folders, as Kubernetes and certbot
+//! have it, and a poll sees that too.
+
+use std::time::{Duration, SystemTime};
+
+use log::{info, warn};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::Config;
+use crate::tls::Wrong;
+
+/// How often the files are read.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// What is made of some files.
+pub(super) struct Watched {
+    /// The setting that names them.
+    name: String,
+    refresh: Box<dyn Fn() -> Result<bool, Wrong> + Send>,
+    /// What clients will not accept at this time.
+    unfit: Box<dyn Fn(SystemTime) -> Vec<Wrong> + Send>,
+    state: State,
+}
+
+/// What was found out about the files, and what was said of it.
+#[derive(Default)]
+struct State {
+    failing: Option<Wrong>,
+    told: Option<Wrong>,
+    unfit: Vec<Wrong>,
+}
+
+impl State {
+    /// What to say of a failure: once, and only of what is there to stay. Of two files that belong
+    /// together, one may not be written yet.
+    fn fails(&mut self, wrong: Wrong) -> Option<&Wrong> {
+        let stays = self.failing.as_ref() == Some(&wrong);
+        let is_new = self.told.as_ref() != Some(&wrong);
+        self.failing = Some(wrong.clone());
+        (stays && is_new).then(|| &*self.told.insert(wrong))
+    }
+
+    fn works(&mut self) {
+        self.failing = None;
+        self.told = None;
+    }
+
+    /// Those that clients have not been refused before.
+    fn newly_unfit(&mut self, unfit: Vec<Wrong>) -> Vec<Wrong> {
+        let before = std::mem::replace(&mut self.unfit, unfit);
+        let now = self.unfit.iter();
+        now.filter(|wrong| !before.contains(wrong))
+            .cloned()
+            .collect()
+    }
+}
+
+/// What `config` names.
+pub(super) fn watched(config: &Config) -> Vec<Watched> {
+    let listeners = config.proxy.listen.iter().enumerate();
+    let listeners =
+        listeners.map(|(at, listener)| (format!("proxy.listen[{at}].tls"), &listener.tls));
+    listeners
+        .chain([("registry.tls".to_owned(), &config.registry.tls)])
+        .filter_map(|(name, tls)| {
+            let (refreshed, asked) = (tls.clone()?, tls.clone()?);
+            Some(Watched {
+                name,
+                state: State {
+                    // The configuration has told of these.
+                    unfit: asked.unfit(SystemTime::now()),
+                    ..State::default()
+                },
+                refresh: Box::new(move || refreshed.refresh()),
+                unfit: Box::new(move |now| asked.unfit(now)),
+            })
+        })
+        .collect()
+}
+
+/// Keeps what is made of the files up to date, for as long as the process lives.
+pub(super) async fn keep(mut watched: Vec<Watched>) {
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !watched.is_empty() {
+        ticks.tick().await;
+        let now = SystemTime::now();
+        for watched in &mut watched {
+            watched.look(now);
+        }
+    }
+}
+
+impl Watched {
+    fn look(&mut self, now: SystemTime) {
+        let name = &self.name;
+        match (self.refresh)() {
+            Ok(changed) => {
+                self.state.works();
+                if changed {
+                    info!("{name}: the files changed; new connections go by them");
+                }
+            }
+            Err(wrong) => {
+                if let Some(wrong) = self.state.fails(wrong) {
+                    warn!("{name}.{wrong}; what was read before stays in force");
+                }
+            }
+        }
+        for wrong in self.state.newly_unfit((self.unfit)(now)) {
+            warn!("{name}.{wrong}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(problem: &str) -> Wrong {
+        Wrong {
+            field: "key".to_owned(),
+            certificate: None,
+            problem: problem.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_failure_that_stays_is_told_once() {
+        let mut state = State::default();
+        assert!(state.fails(wrong("a")).is_none());
+        assert!(state.fails(wrong("a")).is_some());
+        assert!(state.fails(wrong("a")).is_none());
+        assert!(state.fails(wrong("b")).is_none());
+        assert!(state.fails(wrong("b")).is_some());
+        state.works();
+        assert!(state.fails(wrong("b")).is_none());
+        assert!(state.fails(wrong("b")).is_some());
+    }
+
+    #[test]
+    fn what_expires_is_told_when_it_does() {
+        let mut state = State::default();
+        assert_eq!(state.newly_unfit(vec![wrong("a")]), [wrong("a")]);
+        assert_eq!(
+            state.newly_unfit(vec![wrong("a"), wrong("b")]),
+            [wrong("b")]
+        );
+        assert!(state.newly_unfit(vec![wrong("b")]).is_empty());
+    }
+}
