@@ -36,6 +36,7 @@
 //! address     where something listens: an IP address and port, or a Unix socket
 //! units       durations and moments as people write them
 //! instance    what registers, and the check it asks for
+//! grpc        the statuses of gRPC
 //! tls         certificates, and whom callboard believes
 //! acme        certificates from an ACME server
 //! dial        connections to instances
@@ -91,6 +92,7 @@ pub mod cluster;
 pub mod config;
 pub mod dial;
 pub mod endpoint;
+pub mod grpc;
 pub mod health;
 pub mod instance;
 pub mod names;

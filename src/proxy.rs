@@ -10,6 +10,7 @@ mod exchange;
 mod failure;
 pub mod forwarded;
 pub mod gate;
+mod grpc;
 mod hash_key;
 mod headers;
 mod hedge;
@@ -32,7 +33,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{StatusCode, Version, header};
+use http::{HeaderMap, StatusCode, Version, header};
 use log::debug;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -43,7 +44,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::cluster::Cluster;
 use crate::cluster::clusters::Clusters;
-use crate::cluster::pick::Outcome;
+use crate::grpc::Code;
 use crate::route::path::has_dot_segment;
 use crate::route::splits::Splits;
 use crate::route::table::{Found, Request};
@@ -58,6 +59,7 @@ use forwarded::TrustedProxies;
 use gate::Gate;
 use mirror::Mirrors;
 use rules::Rules;
+use tries::Verdict;
 
 /// How long a client may take to accept a piece of the response.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -126,18 +128,24 @@ impl DataPlane {
             })
             .ok_or_else(|| Failure::no_route(&request))?;
         let cluster = self.cluster(&found)?;
-        context.copy = found
-            .route
-            .and_then(|route| mirror::draw(route, head, found.strip));
+        if context.call.is_none() {
+            context.copy = found
+                .route
+                .and_then(|route| mirror::draw(route, head, found.strip));
+        }
         let policy = cluster.policy();
         let overrides = found.route.map(|route| &route.overrides);
+        let mut rules = overrides.map_or_else(
+            || Rules::of(&policy),
+            |over| Rules::laid_over(&policy, over),
+        );
+        if let Some(call) = &context.call {
+            call.govern(&mut rules.timeouts);
+        }
         Ok(Target {
             hash: hash_key::of(&policy.balance.hash_on, head, context.client),
             strip: found.strip,
-            rules: overrides.map_or_else(
-                || Rules::of(&policy),
-                |over| Rules::laid_over(&policy, over),
-            ),
+            rules,
             policy,
             cluster,
         })
@@ -273,7 +281,8 @@ impl ProxyHttp for DataPlane {
         if context.tries.alone && !shared && !request.headers.contains_key(header::UPGRADE) {
             request.insert_header(header::CONNECTION, "close")?;
         }
-        headers::forward(request, session, context, prefix)
+        headers::forward(request, session, context, prefix)?;
+        context.forward_call(request, Instant::now())
     }
 
     /// Called for what is sent again as well.
@@ -297,7 +306,7 @@ impl ProxyHttp for DataPlane {
             attempt.await_head(context.deadlines(), first_byte, now);
         }
         mirror::add(self, session, context, body.as_ref(), ends);
-        Ok(())
+        (context.call.as_mut()).map_or(Ok(()), |call| call.pass_request(body, ends))
     }
 
     async fn upstream_response_filter(
@@ -332,13 +341,8 @@ impl ProxyHttp for DataPlane {
         {
             pick.endpoint().announce_keep_alive(timeout);
         }
-        let outcome = if response.status.is_server_error() {
-            let retry_after = hints::retry_after(&response.headers, SystemTime::now());
-            Outcome::Faulted { retry_after }
-        } else {
-            Outcome::Answered
-        };
-        context.weigh(session, response.status, outcome, now)?;
+        let verdict = Verdict::of(context.call.as_deref(), response, SystemTime::now());
+        context.weigh(session, verdict, now)?;
         if let Some(attempt) = &mut context.attempt {
             attempt.answer(&session.req_header().method, response);
         }
@@ -348,12 +352,31 @@ impl ProxyHttp for DataPlane {
     fn upstream_response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         ends: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
-        context.await_body(ends, Instant::now())?;
+        let now = Instant::now();
+        context.await_body(ends, now)?;
+        if ends || body.as_ref().is_some_and(|body| !body.is_empty()) {
+            context.judge_answered(now);
+        }
         Ok(None)
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        context: &mut Context,
+    ) -> Result<()> {
+        if context.call.is_some()
+            && let Some(code) = Code::of(trailers)
+        {
+            let retry_after = grpc::pushback(trailers).and_then(Result::ok);
+            context.judge_end(code, retry_after, Instant::now());
+        }
+        Ok(())
     }
 
     async fn response_filter(
@@ -383,7 +406,30 @@ impl ProxyHttp for DataPlane {
             // A client that was not told would send its next request into the closing connection.
             session.set_keepalive(None);
         }
-        response.insert_header(request_id::HEADER, context.request_id().clone())
+        response.insert_header(request_id::HEADER, context.request_id().clone())?;
+        (context.call.as_mut()).map_or(Ok(()), |call| call.answer(response))
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _ends: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        if let Some(call) = &context.call {
+            call.pass_answer(body);
+        }
+        Ok(None)
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        context: &mut Context,
+    ) -> Result<Option<Bytes>> {
+        Ok(context.call.as_ref().and_then(|call| call.close(trailers)))
     }
 
     fn error_while_proxy(
@@ -418,7 +464,12 @@ impl ProxyHttp for DataPlane {
             };
         };
         let error_code = failure.status().as_u16();
-        if let Err(error) = failure.answer(session, context.request_id()).await {
+        let has_begun = (session.response_written()).is_some_and(|h| !h.status.is_informational());
+        let answered = match &context.call {
+            Some(call) if has_begun => failure.end(session, call).await.map(drop),
+            _ => failure.answer(session, context.request_id()).await,
+        };
+        if let Err(error) = answered {
             debug!("{}: the client left: {error}", context.name());
         }
         FailToProxy {

@@ -354,6 +354,20 @@ impl Pick {
         }
         self.weigh(outcome, now);
     }
+
+    /// As [`Pick::report`] of [`Outcome::Answered`], for an answer whose head does not tell whether it
+    /// is a failure.
+    pub fn report_open(&mut self, now: Instant) {
+        let took = now.duration_since(self.started);
+        self.cluster.measure(Outcome::Answered, took);
+        self.endpoint.mark_answer(now);
+        ewma::observe(&self.endpoint, took, now);
+    }
+
+    /// Says what an answer is that was [open](Pick::report_open), or has turned out to be since.
+    pub fn judge(&mut self, outcome: Outcome, now: Instant) {
+        self.weigh(outcome, now);
+    }
 }
 
 impl Drop for Pick {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
+use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
@@ -12,11 +13,13 @@ use pingora_proxy::Session;
 use crate::cluster::Cluster;
 use crate::cluster::pick::{Outcome, Pick, Tried};
 use crate::cluster::policy::Policy;
+use crate::grpc::Code;
 
 use super::attempt::{Arrival, Attempt, Deadlines};
 use super::failure::Failure;
 use super::forwarded::TrustedProxies;
 use super::gate::Inside;
+use super::grpc::Call;
 use super::mirror::MirrorCopy;
 use super::request_id;
 use super::rules::Rules;
@@ -31,6 +34,8 @@ pub struct Context {
     pub(super) client: IpAddr,
     /// Whether the peer's own forwarding headers are passed on.
     pub(super) peer_is_trusted: bool,
+    /// What it is besides, if it is a call of gRPC.
+    pub(super) call: Option<Box<Call>>,
     pub(super) target: Option<Target>,
     /// What has come of the request's body.
     pub(super) arrival: Arrival,
@@ -64,6 +69,7 @@ impl Context {
             request_id: None,
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             peer_is_trusted: false,
+            call: None,
             target: None,
             arrival: Arrival::default(),
             tried: Tried::default(),
@@ -80,6 +86,7 @@ impl Context {
     pub(super) fn identify(&mut self, session: &Session, trusted: &TrustedProxies) {
         let head = session.req_header();
         self.request_id = Some(request_id::of(head));
+        self.call = Call::of(head);
         if let Some(peer) = session.client_addr().and_then(|address| address.as_inet()) {
             let peer = peer.ip().to_canonical();
             self.peer_is_trusted = trusted.contains(peer);
@@ -149,7 +156,12 @@ impl Context {
             }
         });
         let address = peer.map(|peer| &peer._address);
-        Failure::ran_out(timer, limit.unwrap_or_default(), address)
+        let limit = limit.unwrap_or_default();
+        let is_given = self.call.as_ref().is_some_and(|call| call.is_given(limit));
+        if timer == Timer::Total && is_given {
+            return Failure::deadline(limit, address);
+        }
+        Failure::ran_out(timer, limit, address)
     }
 
     /// Sets the limits on the rest of the response; `ends` tells that there is none.
@@ -167,6 +179,40 @@ impl Context {
     pub(super) fn report(&mut self, outcome: Outcome, now: Instant) {
         if let Some(pick) = &mut self.pick {
             pick.report(outcome, now);
+        }
+    }
+
+    /// Writes what is a call's own into the head for the instance picked.
+    ///
+    /// # Errors
+    /// When something of it cannot be written.
+    pub(super) fn forward_call(&mut self, request: &mut RequestHeader, now: Instant) -> Result<()> {
+        let total = self.deadlines().total;
+        let (Some(call), Some(pick)) = (&mut self.call, &self.pick) else {
+            return Ok(());
+        };
+        let left = total.map(|total| total.saturating_duration_since(now));
+        let speaks_http2 = pick.endpoint().instance.scheme.is_http2();
+        call.forward(request, speaks_http2, left)
+    }
+
+    /// Says of the endpoint that a call's answer is no failure, when that is known first.
+    pub(super) fn judge_answered(&mut self, now: Instant) {
+        if let (Some(call), Some(pick)) = (&mut self.call, &mut self.pick)
+            && call.judge()
+        {
+            pick.judge(Outcome::Answered, now);
+        }
+    }
+
+    /// Says of the endpoint what a call has ended with.
+    pub(super) fn judge_end(&mut self, code: Code, retry_after: Option<Duration>, now: Instant) {
+        if !code.is_fault() {
+            return self.judge_answered(now);
+        }
+        if let (Some(call), Some(pick)) = (&mut self.call, &mut self.pick) {
+            call.judge();
+            pick.judge(Outcome::Faulted { retry_after }, now);
         }
     }
 

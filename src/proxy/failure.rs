@@ -20,9 +20,11 @@ use crate::cluster::pick::Nobody;
 use crate::cluster::queue::Refusal;
 use crate::dial::{self, TlsFault};
 use crate::instance::Scheme;
+use crate::grpc::Code;
 use crate::route::table::Request;
 use crate::units::format_duration;
 
+use super::grpc::{self, Ending, Flavor};
 use super::request_id;
 use super::watchdog::Timer;
 
@@ -266,14 +268,18 @@ impl Failure {
         }
     }
 
+    /// The time that a client gives its call ran out, while waiting for an instance if one is named.
+    pub(super) fn deadline(given: Duration, address: Option<&impl Display>) -> Self {
+        let mut failure = Self::ran_out(Timer::Total, given, address);
+        failure.detail = failure.detail.replace("total of", "grpc-timeout of");
+        failure
+    }
+
     /// An answer was dropped for another instance's, and then nobody else was there.
-    pub(super) fn answered(address: &impl Display, status: StatusCode) -> Self {
+    pub(super) fn answered(address: &impl Display, said: &str) -> Self {
         Self {
             kind: Kind::NobodyAvailable,
-            detail: format!(
-                "instance at {address} answered {}, and no other is available",
-                status.as_u16()
-            ),
+            detail: format!("instance at {address} answered {said}, and no other is available"),
         }
     }
 
@@ -384,6 +390,9 @@ impl Failure {
         session: &mut Session,
         request_id: &HeaderValue,
     ) -> Result<()> {
+        if let Some(flavor) = Flavor::of(session.req_header()) {
+            return grpc::refuse(session, flavor, &self.ending(), request_id).await;
+        }
         let (response, body) = self.response(request_id)?;
         session.write_error_response(response, body).await
     }
@@ -397,7 +406,8 @@ impl Failure {
         request_id: &HeaderValue,
         leaves: bool,
     ) -> Result<()> {
-        if leaves || self.kind == Kind::BadRequest || !session.is_body_empty() {
+        let is_call = Flavor::of(session.req_header()).is_some();
+        if is_call || leaves || self.kind == Kind::BadRequest || !session.is_body_empty() {
             return self.answer(session, request_id).await;
         }
         let (response, body) = self.response(request_id)?;
@@ -406,17 +416,54 @@ impl Failure {
         session.write_response_body(Some(body), true).await
     }
 
+    /// Ends a call whose answer has begun; says whether it could.
+    pub(super) async fn end(&self, session: &mut Session, call: &grpc::Call) -> Result<bool> {
+        grpc::break_off(session, call, &self.ending()).await
+    }
+
+    fn ending(&self) -> Ending<'_> {
+        let is_temporary = self.status() == StatusCode::SERVICE_UNAVAILABLE;
+        Ending {
+            code: self.code(),
+            message: &self.detail,
+            proxy_status: self.proxy_status(),
+            retry_after: is_temporary.then_some(RETRY_AFTER.as_millis()),
+        }
+    }
+
+    /// As what calls fail: after gRPC's http-grpc-status-mapping, except where that knows too little.
+    fn code(&self) -> Code {
+        match self.kind {
+            Kind::ConnectionTimeout => return Code::Unavailable,
+            Kind::BadResponse => return Code::Internal,
+            _ => {}
+        }
+        match self.status().as_u16() {
+            401 => Code::Unauthenticated,
+            403 => Code::PermissionDenied,
+            404 | 405 => Code::Unimplemented,
+            408 | 504 => Code::DeadlineExceeded,
+            413 | 429 | 431 => Code::ResourceExhausted,
+            502 | 503 => Code::Unavailable,
+            _ => Code::Internal,
+        }
+    }
+
+    fn proxy_status(&self) -> String {
+        let (_, error_type, _) = self.kind.facts();
+        let details = sf_string(&self.detail);
+        format!("callboard; error={error_type}; details={details}")
+    }
+
     /// The answer's head and body.
     pub(super) fn response(&self, request_id: &HeaderValue) -> Result<(ResponseHeader, Bytes)> {
-        let (status, error_type, title) = self.kind.facts();
+        let (status, _, title) = self.kind.facts();
         let body = Bytes::from(self.body(title, status, request_id));
         let mut response = ResponseHeader::build(status, Some(8))?;
         response.insert_header("Content-Type", "application/problem+json")?;
         response.insert_header("Content-Length", body.len())?;
         response.insert_header("Cache-Control", "no-store")?;
-        let details = sf_string(&self.detail);
-        let proxy_status = format!("callboard; error={error_type}; details={details}");
-        response.insert_header("Proxy-Status", proxy_status)?;
+        response.insert_header("Proxy-Status", self.proxy_status())?;
         response.insert_header(request_id::HEADER, request_id.clone())?;
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header("Retry-After", RETRY_AFTER.as_secs())?;
@@ -492,6 +539,32 @@ mod tests {
             )),
             "limits.in_flight_per_instance of 3 reached, 1.5s in the queue"
         );
+    }
+
+    #[test]
+    fn every_failure_has_a_status_of_grpc() {
+        let code = |kind| {
+            let detail = String::new();
+            Failure { kind, detail }.code()
+        };
+        for (kind, expected) in [
+            (Kind::NoRoute, Code::Unimplemented),
+            (Kind::UnknownService, Code::Unimplemented),
+            (Kind::BadRequest, Code::Internal),
+            (Kind::BodyTooLong, Code::ResourceExhausted),
+            (Kind::TooSlow, Code::DeadlineExceeded),
+            (Kind::NobodyAvailable, Code::Unavailable),
+            (Kind::OverLimit, Code::Unavailable),
+            (Kind::ConnectionRefused, Code::Unavailable),
+            (Kind::ConnectionTimeout, Code::Unavailable),
+            (Kind::Unreachable, Code::Unavailable),
+            (Kind::ConnectionTerminated, Code::Unavailable),
+            (Kind::ResponseTimeout, Code::DeadlineExceeded),
+            (Kind::BadResponse, Code::Internal),
+            (Kind::Internal, Code::Internal),
+        ] {
+            assert_eq!(code(kind), expected, "{kind:?}");
+        }
     }
 
     #[test]

@@ -36,6 +36,9 @@ pub(super) enum Fault {
     Timeout,
     /// The answer has this status.
     Status(u16),
+    /// The call was answered with nothing but [`Code::Unavailable`](crate::grpc::Code::Unavailable),
+    /// gRPC's word for 503.
+    Unavailable,
 }
 
 impl Fault {
@@ -46,6 +49,7 @@ impl Fault {
             Self::Reset => on.reset,
             Self::Timeout => on.timeout,
             Self::Status(status) => on.statuses.iter().any(|range| range.contains(&status)),
+            Self::Unavailable => Self::Status(503).is_covered(on),
         }
     }
 }
@@ -117,7 +121,7 @@ mod tests {
                     statuses: vec![429..=429, 502..=504],
                     ..none
                 },
-                vec![Fault::Status(429), Fault::Status(503)],
+                vec![Fault::Status(429), Fault::Status(503), Fault::Unavailable],
             ),
         ] {
             for fault in [
@@ -128,6 +132,7 @@ mod tests {
                 Fault::Status(429),
                 Fault::Status(500),
                 Fault::Status(503),
+                Fault::Unavailable,
             ] {
                 assert_eq!(fault.is_covered(&on), covered.contains(&fault), "{fault:?}");
             }

@@ -4,10 +4,10 @@
 //! one whose kept connection turned out to be closed, which says nothing about it: when nobody else is
 //! left, it is asked once more. See [`retry`] for the rules.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use http::StatusCode;
 use log::debug;
+use pingora::http::ResponseHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -17,12 +17,15 @@ use crate::cluster::pick::{Nobody, Outcome, Pick};
 use crate::cluster::policy::Reuse;
 use crate::cluster::queue::Refusal;
 use crate::dial;
+use crate::grpc::Code;
 
 use super::attempt::Attempt;
 use super::context::{Context, Target};
 use super::cork::Cork;
 use super::failure::Failure;
 use super::gate::Gate;
+use super::grpc::{self, Call, Forbidden, Head};
+use super::hints;
 use super::patience;
 use super::peer;
 use super::retry::{self, Fault, MAX_TRIES};
@@ -30,6 +33,7 @@ use super::watchdog::{self, Timer};
 
 /// How much later than the [`watchdog`] Pingora gives up a try whose connection carries others.
 const GRACE: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What the tries of one request have in common.
 #[derive(Default)]
@@ -52,6 +56,51 @@ pub(super) struct Tries {
     pub(super) alone: bool,
     /// Holds its handshake back, if it is one.
     pub(super) cork: Option<Cork>,
+}
+
+/// What the head of an answer tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verdict {
+    /// What another instance may do better.
+    pub(super) fault: Option<Fault>,
+    /// What it says of the instance; `None` if the rest of the answer has to tell.
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl Verdict {
+    /// What the head of `response` tells; of an answer to `call`, if the request is one. `Retry-After`
+    /// may be a date, which is why `now` is one too.
+    pub(super) fn of(call: Option<&Call>, response: &ResponseHeader, now: SystemTime) -> Self {
+        let fields = &response.headers;
+        match call.map_or(Head::Foreign, |call| call.read(response)) {
+            Head::Open => Self {
+                fault: None,
+                outcome: None,
+            },
+            Head::Over(code) => {
+                let pushback = grpc::pushback(fields);
+                let is_lost = code == Code::Unavailable && pushback != Some(Err(Forbidden));
+                let retry_after = pushback.and_then(Result::ok);
+                Self {
+                    fault: is_lost.then_some(Fault::Unavailable),
+                    outcome: Some(if code.is_fault() {
+                        Outcome::Faulted { retry_after }
+                    } else {
+                        Outcome::Answered
+                    }),
+                }
+            }
+            Head::Foreign => Self {
+                fault: Some(Fault::Status(response.status.as_u16())),
+                outcome: Some(if response.status.is_server_error() {
+                    let retry_after = hints::retry_after(fields, now);
+                    Outcome::Faulted { retry_after }
+                } else {
+                    Outcome::Answered
+                }),
+            },
+        }
+    }
 }
 
 /// Why a try gets no endpoint.
@@ -131,12 +180,14 @@ impl Context {
         let connect = timeouts.connect.min(remaining);
         peer.options.connection_timeout = Some(connect);
         peer.options.total_connection_timeout = Some(connect);
-        peer.options.write_timeout = Some(remaining);
+        // Pingora keeps the alarm of a write until it rings.
+        peer.options.write_timeout = Some(remaining).filter(|remaining| *remaining < DAY);
         if shared {
             // Once a body could not be passed on, Pingora does not listen to the client any more, and
             // nobody is there who would give the try up.
             let longest = remaining.max(timeouts.between_bytes);
-            peer.options.read_timeout = Some(longest + GRACE);
+            let longest = Some(longest).filter(|longest| *longest < DAY);
+            peer.options.read_timeout = longest.map(|longest| longest + GRACE);
         }
         peer.options.idle_timeout = Some(if switches || (alone && shared) {
             // It cannot be told that its connection is to be closed: turned down, or not at all.
@@ -219,27 +270,36 @@ impl Context {
     pub(super) fn weigh(
         &mut self,
         session: &Session,
-        status: StatusCode,
-        outcome: Outcome,
+        verdict: Verdict,
         now: Instant,
     ) -> Result<()> {
-        if !self.has_better(session, status, now) {
-            self.report(outcome, now);
+        let Some(fault) = (verdict.fault).filter(|&fault| self.has_better(session, fault, now))
+        else {
+            match (verdict.outcome, &mut self.pick) {
+                (Some(outcome), _) => self.report(outcome, now),
+                (None, Some(pick)) => pick.report_open(now),
+                (None, None) => {}
+            }
             return Ok(());
-        }
+        };
+        let (status, said) = match fault {
+            Fault::Status(status) => (status, status.to_string()),
+            _ => (503, Code::Unavailable.as_str().to_owned()),
+        };
         if let Some(pick) = &self.pick {
-            self.failure = Some(Failure::answered(&pick.address(), status));
+            self.failure = Some(Failure::answered(&pick.address(), &said));
         }
-        self.give_up_pick(outcome, now);
-        let error = Error::explain(ErrorType::HTTPStatus(status.as_u16()), "to be tried again");
+        if let Some(outcome) = verdict.outcome {
+            self.give_up_pick(outcome, now);
+        }
+        let error = Error::explain(ErrorType::HTTPStatus(status), "to be tried again");
         Err(error.into_up())
     }
 
-    /// Whether an answer with this status is dropped for that of another instance, which is picked
+    /// Whether an answer with this fault is dropped for that of another instance, which is picked
     /// at once: the answer is gone by the time of the next try. Nobody is waited for, and the request
     /// takes its place under the service's limit along.
-    fn has_better(&mut self, session: &Session, status: StatusCode, now: Instant) -> bool {
-        let fault = Fault::Status(status.as_u16());
+    fn has_better(&mut self, session: &Session, fault: Fault, now: Instant) -> bool {
         if !self.may_repeat(session, fault, now) {
             return false;
         }
@@ -326,12 +386,12 @@ impl Context {
             let refused = Fault::Connect { timed_out: false };
             let wanted = self.target.as_ref().map(|target| &target.policy.retry.on);
             let again = wanted.is_some_and(|on| refused.is_covered(on));
-            error.set_retry(again && self.has_all(session));
+            error.set_retry(again && self.is_kept(session));
             return;
         }
         if fired.is_none() && !self.tries.burnt && is_unseen(error) {
             self.spare_pick();
-            error.set_retry(self.has_all(session));
+            error.set_retry(self.is_kept(session));
             return;
         }
         if reused && fired.is_none() && is_closed(error) {
@@ -366,7 +426,9 @@ impl Context {
         let wanted = fault.is_covered(&target.policy.retry.on)
             && self.tries.repeats < target.rules.attempts
             && self.tries.made < MAX_TRIES
-            && self.is_repeatable(session)
+            && (self.is_repeatable(session)
+                // Who says so has not worked on the call, whatever it is.
+                || (fault == Fault::Unavailable && self.is_kept(session)))
             && !self.remaining(now).is_zero();
         if !wanted {
             return false;
@@ -383,11 +445,11 @@ impl Context {
 
     /// Whether the request may be sent twice.
     fn is_repeatable(&self, session: &Session) -> bool {
-        session.req_header().method.is_idempotent() && self.has_all(session)
+        session.req_header().method.is_idempotent() && self.is_kept(session)
     }
 
     /// Whether what was passed on of the request's body is still there.
-    fn has_all(&self, session: &Session) -> bool {
+    fn is_kept(&self, session: &Session) -> bool {
         let buffer = self.target.as_ref().map_or(0, |t| t.policy.retry.buffer);
         !session.retry_buffer_truncated() && self.arrival.length <= buffer as u64
     }
