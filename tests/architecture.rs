@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("address", &[]),
     ("units", &[]),
     ("instance", &["names", "address"]),
+    ("grpc", &[]),
     ("tls", &["units"]),
     ("acme", &["units", "tls"]),
     ("dial", &["address", "instance", "tls"]),
@@ -29,7 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "health",
         &[
-            "names", "address", "units", "instance", "tls", "dial", "endpoint",
+            "names", "address", "units", "instance", "grpc", "tls", "dial", "endpoint",
         ],
     ),
     (
@@ -43,8 +44,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "names", "address", "units", "instance", "tls", "acme", "dial", "balance", "cluster",
-            "route",
+            "names", "address", "units", "instance", "grpc", "tls", "acme", "dial", "balance",
+            "cluster", "route",
         ],
     ),
     (
