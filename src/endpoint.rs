@@ -7,6 +7,7 @@
 //! Architecture invariant: nothing here takes a lock, and nothing here knows why an endpoint may or
 //! may not be used. `health` decides that and leaves a [`Standing`] behind.
 
+mod parting;
 mod place;
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::instance::Instance;
+use parting::Parting;
 use place::Place;
 pub use place::Ticket;
 
@@ -71,6 +73,7 @@ pub struct Live {
     keep_alive: AtomicU32,
     tallies: Tallies,
     place: Place,
+    parting: Parting,
     /// The life of the process that registered last.
     life: AtomicU32,
 }
@@ -102,6 +105,7 @@ impl Endpoint {
             keep_alive: AtomicU32::new(0),
             tallies: Tallies::default(),
             place: Place::default(),
+            parting: Parting::default(),
             life: AtomicU32::new(0),
         };
         Self::with_live(instance, Arc::new(live), 0)
@@ -245,6 +249,16 @@ impl Endpoint {
     /// one met with says nothing of the present one.
     pub fn is_current(&self) -> bool {
         self.live.life.load(Ordering::Relaxed) == self.life
+    }
+
+    /// Says when those who still use a connection to it must let go; `None` is not at all.
+    pub fn part(&self, at: Option<Instant>) {
+        self.live.parting.set(at);
+    }
+
+    /// Ends when a connection to it that has no end of its own must be let go.
+    pub async fn parted(&self) {
+        self.live.parting.come().await;
     }
 
     /// Takes the place of the one request that an endpoint on trial may have; `None` while it is

@@ -5,7 +5,6 @@ mod attempt;
 pub mod clients;
 pub mod connection;
 mod context;
-mod cork;
 mod exchange;
 mod failure;
 pub mod forwarded;
@@ -24,6 +23,8 @@ pub mod retry;
 mod rules;
 mod tcp;
 mod tries;
+pub mod tunnel;
+mod upgrade;
 pub mod watchdog;
 
 use std::os::fd::RawFd;
@@ -172,10 +173,8 @@ impl DataPlane {
 /// Settles how the client is spoken with.
 fn prepare(session: &mut Session) {
     session.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
-    if !session.is_upgrade_req() {
-        // The connection has its own idea of how long a body may take.
-        session.set_read_timeout(None);
-    }
+    // The connection has its own idea of how long a body may take.
+    session.set_read_timeout(None);
     // Interim answers came with HTTP/1.1 (RFC 9110, section 15.2).
     let ignored = speaks_http_10(session);
     session.set_ignore_info_resp(ignored);
@@ -215,6 +214,9 @@ impl ProxyHttp for DataPlane {
             Ok(target) => {
                 context.target = Some(target);
                 mirror::begin(self, session, context);
+                if upgrade::is_asked(session) {
+                    return Box::pin(upgrade::answer(self, session, context)).await;
+                }
                 match context.target()?.policy.retry.hedge {
                     // Boxed, or every request would make room for what few do.
                     Some(hedge) => Box::pin(hedge::answer(self, session, context, hedge)).await,
@@ -278,7 +280,7 @@ impl ProxyHttp for DataPlane {
         let strip = context.target()?.strip;
         let prefix = headers::strip_prefix(request, strip)?;
         let shared = context.attempt.as_ref().is_some_and(Attempt::is_shared);
-        if context.tries.alone && !shared && !request.headers.contains_key(header::UPGRADE) {
+        if context.tries.alone && !shared {
             request.insert_header(header::CONNECTION, "close")?;
         }
         headers::forward(request, session, context, prefix)?;
@@ -298,9 +300,6 @@ impl ProxyHttp for DataPlane {
         if let Some(attempt) = &mut context.attempt {
             let length = body.as_ref().map_or(0, Bytes::len);
             attempt.pass_request(length, ends, &mut context.arrival, now);
-        }
-        if let Some(cork) = context.tries.cork.take() {
-            cork.pull_in_sleep();
         }
         if let Some(attempt) = &context.attempt {
             attempt.await_head(context.deadlines(), first_byte, now);
@@ -396,11 +395,6 @@ impl ProxyHttp for DataPlane {
             if attempt::ends_with_connection(&session.req_header().method, response) {
                 session.set_keepalive(None);
             }
-        }
-        if response.status == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(client) = connection::of(session)
-        {
-            client.switch_protocols();
         }
         if self.gate.is_closing() {
             // A client that was not told would send its next request into the closing connection.

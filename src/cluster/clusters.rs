@@ -127,6 +127,14 @@ impl Clusters {
         self.find(service)?.idle(id, wait).await
     }
 
+    /// Says when those who still use a connection to an instance must let go; nothing if the cluster
+    /// has no such endpoint.
+    pub fn part(&self, service: &str, id: &str, at: Instant) {
+        if let Some(cluster) = self.find(service) {
+            cluster.part(id, at.into());
+        }
+    }
+
     fn changing(&self) -> MutexGuard<'_, Vacant> {
         let lock = self.shared.changing.lock();
         lock.unwrap_or_else(PoisonError::into_inner)

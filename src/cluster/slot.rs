@@ -103,7 +103,14 @@ impl Slot {
             share: Share::new(),
         };
         slot.settle();
+        slot.part_if_draining(policy);
         slot
+    }
+
+    /// Connections without an end of their own have as long as requests to leave one that drains.
+    fn part_if_draining(&self, policy: &Policy) {
+        let leaves = self.draining.then(|| Instant::now() + policy.drain);
+        self.endpoint.part(leaves);
     }
 
     /// Brings the slot in line with its member's registration at the same address. Load figures
@@ -120,7 +127,10 @@ impl Slot {
         if !Arc::ptr_eq(&member.instance, &self.endpoint.instance) {
             self.endpoint = Arc::new(self.endpoint.updated(Arc::clone(&member.instance)));
         }
-        self.draining = member.draining;
+        if self.draining != member.draining {
+            self.draining = member.draining;
+            self.part_if_draining(policy);
+        }
         if new_life {
             self.begin_life();
         }
@@ -284,6 +294,9 @@ impl Slot {
     /// The endpoint leaves the cluster: nobody picks it any more, whoever still holds it.
     pub(super) fn retire(self) {
         self.endpoint.set_standing(Availability::Down.standing());
+        if self.draining {
+            self.endpoint.part(Some(Instant::now()));
+        }
     }
 
     /// Whether nobody asks the instance anything.

@@ -40,6 +40,13 @@ impl Cluster {
         idle.await.or(last)
     }
 
+    /// Says when those who still use a connection to a member must let go; nothing if it is not there.
+    pub(super) fn part(&self, id: &str, at: Instant) {
+        if let Some(slot) = self.control().slots.get(id) {
+            slot.endpoint.part(Some(at.into_std()));
+        }
+    }
+
     async fn wait_while(
         &self,
         id: &str,

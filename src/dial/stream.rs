@@ -1,6 +1,7 @@
 //! Connections for bytes that Pingora does not look into.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -86,6 +87,16 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.get_ref().1.alpn_protocol(),
             Self::Tcp(_) | Self::Unix(_) => None,
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tls(stream) => stream.get_ref().0.as_fd(),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::cluster::policy::Timeouts;
 use super::watchdog::{self, Limit, Timer};
 
 /// The most interim answers of one try: far more than anybody needs, and an end to a flood of them.
-const MAX_INTERIM: u32 = 100;
+pub(super) const MAX_INTERIM: u32 = 100;
 
 /// A try that has its connection.
 #[derive(Debug)]

@@ -39,9 +39,12 @@ use super::{DataPlane, Settings};
 use crate::cluster::clusters::Clusters;
 use crate::tls::{self, Identity};
 
-use client::Client;
+pub(super) use alarm::Alarm;
+pub(super) use client::{Client, Parted};
+pub(super) use closing::close;
+use closing::part;
 pub use socket::Socket;
-use wire::Wire;
+pub(super) use wire::Wire;
 
 /// What serves clients' connections.
 pub struct Connections {
@@ -98,7 +101,8 @@ impl Connections {
     /// HTTP in clear text: HTTP/2 if the client begins with its preface, else HTTP/1.
     async fn speak(self: &Arc<Self>, socket: Socket, peer: Option<SocketAddr>) -> io::Result<()> {
         let stream = Box::new(Wire::plain(socket, peer)?);
-        watched(http1::serve(self, stream)).await;
+        let ended = watched(http1::serve(self, stream)).await;
+        part(ended).await;
         Ok(())
     }
 
@@ -120,7 +124,8 @@ impl Connections {
         if speaks_http2 {
             http2::serve(self, stream).await;
         } else {
-            watched(http1::serve(self, stream)).await;
+            let ended = watched(http1::serve(self, stream)).await;
+            part(ended).await;
         }
         Ok(())
     }

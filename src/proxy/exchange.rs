@@ -190,7 +190,9 @@ impl Exchange {
 
     /// Keeps the connection of an answer that was read to its end, if it is good for another.
     async fn keep(&self, answer: Answer) {
-        if let Some(connector) = self.connector.get() {
+        if let Some(connector) = self.connector.get()
+            && !answer.idle.is_zero()
+        {
             connector
                 .release_http_session(answer.session, &answer.peer, Some(answer.idle))
                 .await;
@@ -209,6 +211,16 @@ impl Exchange {
 }
 
 impl Answer {
+    /// An answer on a connection that nobody else is to have afterwards.
+    pub(super) fn own(head: Box<ResponseHeader>, session: HttpSession, peer: HttpPeer) -> Self {
+        Self {
+            head,
+            session,
+            peer,
+            idle: Duration::ZERO,
+        }
+    }
+
     /// What the answer says of the instance.
     pub(super) fn outcome(&self) -> Outcome {
         if self.head.status.is_server_error() {

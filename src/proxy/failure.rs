@@ -19,8 +19,8 @@ use crate::cluster::limit::Limit;
 use crate::cluster::pick::Nobody;
 use crate::cluster::queue::Refusal;
 use crate::dial::{self, TlsFault};
-use crate::instance::Scheme;
 use crate::grpc::Code;
+use crate::instance::Scheme;
 use crate::route::table::Request;
 use crate::units::format_duration;
 

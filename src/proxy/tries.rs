@@ -21,7 +21,6 @@ use crate::grpc::Code;
 
 use super::attempt::Attempt;
 use super::context::{Context, Target};
-use super::cork::Cork;
 use super::failure::Failure;
 use super::gate::Gate;
 use super::grpc::{self, Call, Forbidden, Head};
@@ -54,8 +53,6 @@ pub(super) struct Tries {
     blameless: Option<u64>,
     /// Whether the present one has a connection of its own.
     pub(super) alone: bool,
-    /// Holds its handshake back, if it is one.
-    pub(super) cork: Option<Cork>,
 }
 
 /// What the head of an answer tells.
@@ -195,8 +192,6 @@ impl Context {
         } else {
             pick.endpoint().connection_idle(timeouts.idle)
         });
-        // Held back, a handshake of TLS would not even begin.
-        self.tries.cork = (switches && !scheme.is_tls()).then(|| Cork::put_on(&mut peer));
         self.tries.alone = alone;
         self.pick = Some(pick);
         Ok(Box::new(peer))

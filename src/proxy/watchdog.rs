@@ -18,7 +18,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -28,8 +28,6 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 use pingora::protocols::l4::ext::get_tcp_info;
 use tokio::time::{Sleep, sleep_until};
-
-use super::cork;
 
 tokio::task_local! {
     static WATCH: Watch;
@@ -67,8 +65,6 @@ struct Watch {
     waiting: Cell<Option<Waker>>,
     /// Whether the client does not take what it is sent.
     stalled: Cell<bool>,
-    /// The connection to [`uncork`].
-    corked: Cell<Option<OwnedFd>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -121,11 +117,6 @@ pub(super) fn client_takes(takes: bool) {
             watch.until.set(Some(Until { due, ..until }));
         }
     });
-}
-
-/// Lets the connection `socket` send what it holds back when the task sleeps; see [`cork`].
-pub(super) fn uncork(socket: OwnedFd) {
-    let _ = WATCH.try_with(|watch| watch.corked.set(Some(socket)));
 }
 
 /// Ends when a limit is reached on an attempt whose connection carries other requests as well, and
@@ -238,10 +229,6 @@ impl<F: Future> Future for Watched<F> {
         loop {
             if let Poll::Ready(output) = self.work.as_mut().poll(context) {
                 return Poll::Ready(output);
-            }
-            let corked = WATCH.try_with(|watch| watch.corked.take());
-            if let Some(socket) = corked.ok().flatten() {
-                cork::pull(&socket);
             }
             if !self.ring(context) {
                 return Poll::Pending;

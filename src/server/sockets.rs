@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Config;
+use crate::proxy::tunnel::keepalive;
 
 use super::StartError;
 use super::handover::{Holdings, Offer};
@@ -89,6 +90,8 @@ fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
         socket.set_only_v6(only_v6)?;
     }
     socket.set_reuse_address(true)?;
+    // What is accepted inherits it.
+    socket.set_tcp_keepalive(&keepalive())?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -33,6 +33,8 @@ use super::wire::Generation;
 
 /// The longest a sign-out waits for requests in flight.
 const MAX_DRAIN: Duration = Duration::from_secs(60 * 60);
+/// How long before the end of a drain WebSockets and the like are told to end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Starts a drain
 ///
@@ -188,6 +190,9 @@ impl Leaving {
         let actor = self.actor.clone();
         set_draining(&self.api, &self.path, true, self.generation, actor).await?;
         let (service, id) = (self.path.service.as_str(), self.path.id.as_str());
+        // What would never end by itself is ended early enough to be over by then.
+        let parting = Instant::now() + wait - (wait / 10).min(FAREWELL);
+        self.api.clusters.part(service, id, parting);
         let status = tokio::select! {
             // Of one that is gone, the first knows how it was last.
             biased;

@@ -9,11 +9,15 @@ use tokio::time::{Sleep, sleep_until};
 /// One timer, kept from one deadline to the next: most deadlines are met, and an alarm that wakes its
 /// task too early now and then costs less than setting it anew each time.
 #[derive(Debug, Default)]
-pub(super) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(in crate::proxy) struct Alarm(Option<Pin<Box<Sleep>>>);
 
 impl Alarm {
     /// Ready at `deadline`; until then, the task is woken when it comes.
-    pub(super) fn poll(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
+    pub(in crate::proxy) fn poll(
+        &mut self,
+        deadline: Instant,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
         let deadline = tokio::time::Instant::from_std(deadline);
         let alarm = self
             .0

@@ -11,8 +11,8 @@ mod tests;
 use std::io::{self, IoSlice};
 use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::proxy::failure::Failure;
+use crate::proxy::tunnel::Tunnel;
 use crate::proxy::watchdog;
 
 use super::alarm::Alarm;
@@ -61,8 +62,8 @@ pub(in crate::proxy) struct Client {
     fault: Option<Fault>,
     /// The longest body that is taken. Set through Pingora's session, which only lends this out.
     most: AtomicU64,
-    /// The protocol was switched. As above.
-    switched: AtomicBool,
+    /// What the connection becomes when Pingora has let go of it. As above.
+    tunnel: OnceLock<Box<Tunnel>>,
     parting: Parting,
 }
 
@@ -79,10 +80,14 @@ pub(super) struct Parting(Arc<Mutex<Option<Parted>>>);
 
 /// A connection without requests.
 #[derive(Debug)]
-pub(super) struct Parted {
-    pub(super) stream: Stream,
+pub(in crate::proxy) struct Parted {
+    pub(in crate::proxy) stream: Stream,
     /// The client will send no more.
-    pub(super) has_ended: bool,
+    pub(in crate::proxy) has_ended: bool,
+    /// What came and was not looked at.
+    pub(in crate::proxy) unread: BytesMut,
+    /// What the connection is from now on, if it does not end.
+    pub(in crate::proxy) tunnel: Option<Box<Tunnel>>,
 }
 
 impl Parting {
@@ -111,7 +116,7 @@ impl Client {
             expects_continue: false,
             fault: None,
             most: AtomicU64::new(u64::MAX),
-            switched: AtomicBool::new(false),
+            tunnel: OnceLock::new(),
             parting,
         }
     }
@@ -121,9 +126,10 @@ impl Client {
         self.most.store(most, Ordering::Relaxed);
     }
 
-    /// From now on, the client speaks another protocol than HTTP.
-    pub(in crate::proxy) fn switch_protocols(&self) {
-        self.switched.store(true, Ordering::Relaxed);
+    /// Ends HTTP on this connection, unanswered as the present request is: the rest is the tunnel's.
+    pub(in crate::proxy) fn become_tunnel(&self, tunnel: Box<Tunnel>) {
+        // Each request ends with this, so there is none yet.
+        let _ = self.tunnel.set(tunnel);
     }
 
     /// What the client did wrong while its body came.
@@ -159,7 +165,7 @@ impl Client {
 
     /// Whether all of the last request was read, so that another may follow it.
     pub(super) fn is_between_requests(&self) -> bool {
-        self.body == Framing::Done && !self.switched.load(Ordering::Relaxed)
+        self.body == Framing::Done && self.tunnel.get().is_none()
     }
 
     /// Reads more into the buffer. Nothing more comes once `has_ended` is set.
@@ -239,7 +245,7 @@ impl Client {
     }
 
     fn poll_patience(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.expects_continue || self.body == Framing::Tunnel {
+        if self.expects_continue {
             return Poll::Pending;
         }
         let until = self.pace.wait(Instant::now());
@@ -259,6 +265,8 @@ impl Drop for Client {
             self.parting.leave(Parted {
                 stream,
                 has_ended: self.has_ended,
+                unread: mem::take(&mut self.buffer),
+                tunnel: self.tunnel.take(),
             });
         }
     }
@@ -273,9 +281,6 @@ impl AsyncRead for Client {
         let client = &mut *self;
         if client.fault.is_some() {
             return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
-        if *client.switched.get_mut() {
-            client.body = Framing::Tunnel;
         }
         if watchdog::poll_overdue(context).is_ready() {
             // It is not the client that is late, but only who reads from it can give the try up.
@@ -340,7 +345,9 @@ impl AsyncWrite for Client {
 #[async_trait]
 impl Shutdown for Client {
     async fn shutdown(&mut self) {
-        if let Some(stream) = &mut self.stream {
+        if let Some(stream) = &mut self.stream
+            && self.tunnel.get().is_none()
+        {
             stream.shutdown().await;
         }
     }

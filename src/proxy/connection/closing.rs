@@ -20,8 +20,18 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How long a client may take to notice that nobody listens.
 const TOTAL: Duration = Duration::from_secs(5);
 
+/// Lets a connection on which HTTP has ended go on as what it was switched to, or ends it.
+pub(super) async fn part(parted: Option<Parted>) {
+    let Some(mut parted) = parted else { return };
+    match parted.tunnel.take() {
+        // Boxed, or every connection would make room for what few become.
+        Some(tunnel) => Box::pin(tunnel.run(parted)).await,
+        None => close(parted).await,
+    }
+}
+
 /// Ends the connection.
-pub(super) async fn close(parted: Parted) {
+pub(in crate::proxy) async fn close(parted: Parted) {
     let mut stream = parted.stream;
     let shut = timeout(FLUSH, AsyncWriteExt::shutdown(&mut stream)).await;
     if parted.has_ended || !matches!(shut, Ok(Ok(()))) {

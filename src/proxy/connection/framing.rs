@@ -19,8 +19,6 @@ pub(super) enum Framing {
     Length(u64),
     /// Chunks.
     Chunked(Chunks),
-    /// No message but another protocol, for as long as the connection lasts.
-    Tunnel,
 }
 
 /// Why a body is refused.
@@ -76,7 +74,6 @@ impl Framing {
     pub(super) fn take(&mut self, bytes: &[u8], most: u64) -> Result<usize, Broken> {
         match self {
             Self::Done => Ok(0),
-            Self::Tunnel => Ok(bytes.len()),
             Self::Length(left) => {
                 let taken = bytes
                     .len()

@@ -21,7 +21,7 @@ use crate::proxy::failure::Failure;
 use crate::proxy::request_id;
 
 use super::Connections;
-use super::client::{Client, Parting};
+use super::client::{Client, Parted, Parting};
 use super::closing::close;
 use super::head::{Head, Refused, Scan};
 use super::http2;
@@ -33,17 +33,18 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a client may take to accept an answer to something that was no request.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Serves the connection until it ends.
-pub(super) async fn serve(connections: &Arc<Connections>, stream: Stream) {
+/// Serves the connection until nothing more of HTTP comes on it, and gives it back then.
+pub(super) async fn serve(connections: &Arc<Connections>, stream: Stream) -> Option<Parted> {
     let parting = Parting::default();
     let client = Box::new(Client::new(stream, parting.clone()));
     let newer = converse(connections, client).await;
-    let Some(parted) = parting.take() else {
-        return;
-    };
+    let parted = parting.take()?;
     match newer {
-        Some(read) => http2::resume(connections, parted.stream, read).await,
-        None => close(parted).await,
+        Some(read) => {
+            http2::resume(connections, parted.stream, read).await;
+            None
+        }
+        None => Some(parted),
     }
 }
 

@@ -1,4 +1,4 @@
-//! A client's connection, encrypted or not, as Pingora's sessions know streams.
+//! A connection, encrypted or not, as Pingora's sessions know streams.
 //!
 //! Pingora's own stream reads ahead into 64 KiB, which every idle connection would hold; here heads
 //! are read as they come, and bodies into the session's buffer.
@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,6 +24,8 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
+use crate::dial;
+
 use super::secured;
 use super::socket::Socket;
 
@@ -32,7 +34,7 @@ use super::socket::Socket;
 const WRITE_BUFFER: usize = 1_460;
 
 /// The connection.
-pub(super) struct Wire<S> {
+pub(in crate::proxy) struct Wire<S> {
     stream: BufWriter<S>,
     file: RawFd,
     since: SystemTime,
@@ -75,6 +77,14 @@ impl Wire<TlsStream<Socket>> {
             identity,
             ..Self::new(stream, file, peer, Some(Arc::new(ssl)))
         })
+    }
+}
+
+impl Wire<dial::Stream> {
+    /// A connection to an instance.
+    pub(in crate::proxy) fn to_instance(stream: dial::Stream) -> Self {
+        let file = stream.as_fd().as_raw_fd();
+        Self::new(stream, file, None, None)
     }
 }
 

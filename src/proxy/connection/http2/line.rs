@@ -1,6 +1,7 @@
 //! What the HTTP/2 engine reads from and writes to: it keeps the connection to itself and drops it, and
 //! here it is found again, to be [closed](super::super::closing) so that the client reads the last of it.
 
+use bytes::BytesMut;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -40,6 +41,8 @@ impl Drop for Line {
             self.parting.leave(Parted {
                 stream,
                 has_ended: self.has_ended,
+                unread: BytesMut::new(),
+                tunnel: None,
             });
         }
     }
