@@ -1,12 +1,16 @@
 //! What operators and orchestrators ask of callboard itself.
 
+mod connections;
 pub mod health;
 mod metrics;
+
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::proxy::tcp::counts::Counts;
 use crate::pull::status::Status;
 use crate::registry::Registry;
 use health::Readiness;
@@ -20,6 +24,8 @@ pub struct Sources {
     pub registry: Registry,
     /// How following another registry goes, if that is where the membership comes from.
     pub pull: Option<Status>,
+    /// What became of clients' connections.
+    pub connections: Arc<Counts>,
 }
 
 /// `GET /healthz`, `GET /readyz` and `GET /metrics`, without a fallback.

@@ -42,6 +42,7 @@ use crate::proxy::connection::Connections;
 use crate::proxy::gate::Gate;
 use crate::proxy::listener::Listener;
 use crate::proxy::retry::MAX_TRIES;
+use crate::proxy::tcp::counts::Counts;
 use crate::proxy::{DataPlane, Settings};
 use crate::pull::Puller;
 use crate::registry::snapshot::Fitness;
@@ -164,10 +165,12 @@ fn serve(
     let puller = (config.registry.pull.clone())
         .map(|settings| Puller::new(settings, registry.clone()))
         .transpose()?;
+    let counts = Arc::<Counts>::default();
     let operators = admin::routes(admin::Sources {
         readiness: phase.readiness,
         registry: registry.clone(),
         pull: puller.as_ref().map(Puller::status),
+        connections: Arc::clone(&counts),
     });
     let api = Api {
         registry: registry.clone(),
@@ -210,7 +213,7 @@ fn serve(
         }),
     ));
     server.add_service(data_plane::Bound::new(
-        Connections::new(&conf, data_plane, phase.data_closing.clone()),
+        Connections::new(&conf, data_plane, phase.data_closing.clone(), counts),
         listeners_of(&config).zip(sockets.proxy).collect(),
         phase.data_closing,
         phases.serving(),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -20,10 +21,12 @@ use prometheus_client::registry::{Registry, Unit};
 use utoipa::IntoResponses;
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
+use crate::proxy::tcp::counts::Counts;
 use crate::pull::status::Report;
 use crate::registry::snapshot::Snapshot;
 
 use super::Sources;
+use super::connections::Connections;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -40,7 +43,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub(super) async fn metrics(State(sources): State<Sources>) -> Response {
     let snapshot = sources.registry.snapshot();
     let report = sources.pull.map(|pull| pull.report(Instant::now()));
-    match page(Figures::new(&snapshot, report.as_ref())) {
+    let figures = Figures::new(&snapshot, report.as_ref());
+    match page(figures, sources.connections) {
         Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
         Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -68,9 +72,10 @@ impl IntoResponses for Refusals {
     }
 }
 
-fn page(figures: Figures) -> Result<String, fmt::Error> {
+fn page(figures: Figures, connections: Arc<Counts>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("callboard");
     registry.register_collector(Box::new(figures));
+    registry.register_collector(Box::new(Connections(connections)));
     let mut page = String::new();
     encode(&mut page, &registry)?;
     Ok(page)
@@ -144,7 +149,7 @@ mod tests {
             instances: 5,
             pull,
         };
-        insta::assert_snapshot!(page(figures(None)).unwrap(), @r"
+        insta::assert_snapshot!(page(figures(None), Arc::default()).unwrap(), @r"
         # HELP callboard_registry_revision The index of the last change to the membership
         # TYPE callboard_registry_revision gauge
         callboard_registry_revision 1795360215363
@@ -156,11 +161,11 @@ mod tests {
         callboard_registry_instances 5
         # EOF
         ");
-        let page = page(figures(Some(Pull {
+        let pull = Pull {
             connected: false,
             stale: Duration::from_millis(12_300),
-        })));
-        let page = page.unwrap();
+        };
+        let page = page(figures(Some(pull)), Arc::default()).unwrap();
         assert!(page.contains("\ncallboard_pull_connected 0\n"), "{page}");
         assert!(
             page.contains("\ncallboard_pull_stale_seconds 12.3\n"),

@@ -67,7 +67,11 @@ pub async fn open(
 }
 
 impl Handshake<'_> {
-    async fn shake(self, plain: Stream) -> io::Result<Stream> {
+    /// Agrees on keys over a connection that was opened without.
+    ///
+    /// # Errors
+    /// When the two cannot agree; see [`open`].
+    pub async fn shake(self, plain: Stream) -> io::Result<Stream> {
         let name = self.client.server_name(self.service).into_owned();
         let name = ServerName::try_from(name).map_err(io::Error::other)?;
         let mut config = self.client.config();

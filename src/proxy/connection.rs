@@ -15,7 +15,7 @@ mod http1;
 mod http2;
 mod pace;
 mod proxied;
-mod secured;
+pub(super) mod secured;
 mod socket;
 mod wire;
 
@@ -28,11 +28,13 @@ use log::debug;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
 use pingora_proxy::{HttpProxy, Session, http_proxy};
+use tokio::time::timeout;
 
 use super::failure::Failure;
 use super::gate::Gate;
 use super::listener::{Listener, Protocol};
-use super::tcp;
+use super::tcp::counts::Counts;
+use super::tcp::{self, Ends};
 use super::watchdog::watched;
 use super::{DataPlane, Settings};
 
@@ -54,18 +56,26 @@ pub struct Connections {
     closing: ShutdownWatch,
     /// For what is no HTTP.
     pub(super) clusters: Clusters,
+    pub(super) counts: Arc<Counts>,
 }
 
 impl Connections {
     /// Serves connections with `data_plane`, whose gate counts them. Once `closing` is true, each gets
     /// at most one more request and says so in the answer.
-    pub fn new(conf: &Arc<ServerConf>, data_plane: DataPlane, closing: ShutdownWatch) -> Arc<Self> {
+    /// `counts` has figures of them.
+    pub fn new(
+        conf: &Arc<ServerConf>,
+        data_plane: DataPlane,
+        closing: ShutdownWatch,
+        counts: Arc<Counts>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             settings: Arc::clone(&data_plane.settings),
             gate: Arc::clone(&data_plane.gate),
             clusters: data_plane.clusters.clone(),
             proxy: Arc::new(http_proxy(conf, data_plane)),
             closing,
+            counts,
         })
     }
 
@@ -81,15 +91,27 @@ impl Connections {
             mut peer,
             listener,
         } = arrival;
+        let mut local = socket.local_addr();
+        let _open = self.counts.accept(&listener);
         if listener.proxy_protocol {
-            match proxied::read(&mut socket).await {
-                Ok(said) => peer = said.or(peer),
-                Err(error) => return debug!("no PROXY header: {error}"),
+            let within = self.settings.load().clients.head_timeout;
+            match timeout(within, proxied::read(&mut socket)).await {
+                Ok(Ok(said)) => {
+                    if let Some((client, destination)) = said.ends {
+                        (peer, local) = (Some(client), Some(destination));
+                    }
+                }
+                Ok(Err(error)) => return debug!("no PROXY header from {peer:?}: {error}"),
+                Err(_) => return debug!("no PROXY header from {peer:?} in time"),
             }
         }
+        let ends = Ends {
+            client: peer,
+            local,
+        };
         if let Err(error) = match (&listener.protocol, &listener.tls) {
             (Protocol::Tcp(routes), tls) => {
-                tcp::serve(self, routes, tls.as_deref(), socket, peer).await
+                tcp::serve(self, routes, tls.as_deref(), socket, ends).await
             }
             (Protocol::Http, Some(tls)) => self.speak_tls(tls, socket, peer).await,
             (Protocol::Http, None) => self.speak(socket, peer).await,

@@ -21,12 +21,17 @@ pub(super) fn of(hash_on: &HashOn, request: &RequestHeader, client: IpAddr) -> u
         HashOn::Cookie(name) => cookie(&request.headers, name).map(hash::of),
         HashOn::Query(name) => query(request.uri.query(), name).map(|v| hash::of(v.as_bytes())),
         HashOn::Path => Some(hash::of(request.uri.path().as_bytes())),
-        HashOn::ClientIp => Some(match client {
-            IpAddr::V4(address) => hash::of(&address.octets()),
-            IpAddr::V6(address) => hash::of(&address.octets()),
-        }),
+        HashOn::ClientIp => Some(of_client(client)),
     };
     hashed.unwrap_or_else(|| fastrand::u64(..))
+}
+
+/// The hash of a client's address.
+pub(super) fn of_client(client: IpAddr) -> u64 {
+    match client {
+        IpAddr::V4(address) => hash::of(&address.octets()),
+        IpAddr::V6(address) => hash::of(&address.octets()),
+    }
 }
 
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::proxy::connection::{Arrival, Connections};
-use crate::proxy::listener::{Listener, Protocol};
+use crate::proxy::listener::Listener;
 
 use super::sockets;
 
@@ -197,13 +197,7 @@ impl Service for Bound {
             .sockets
             .drain(..)
             .map(|(listener, socket)| {
-                let scheme = match (&listener.protocol, &listener.tls) {
-                    (Protocol::Http, None) => "http",
-                    (Protocol::Http, Some(_)) => "https",
-                    (Protocol::Tcp(_), None) => "tcp",
-                    (Protocol::Tcp(_), Some(_)) => "tls",
-                };
-                sockets::announce("proxy", scheme, &sockets::address(&socket));
+                sockets::announce("proxy", listener.scheme(), &sockets::address(&socket));
                 let acceptor = Acceptor {
                     connections: Arc::clone(&self.connections),
                     listener,

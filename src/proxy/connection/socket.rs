@@ -1,7 +1,8 @@
 //! A connection as the system gives it: over TCP or a Unix socket, with what was read of it already.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, RawFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -31,6 +32,14 @@ impl Socket {
             Kind::Unix(_) => Ok(()),
         }
     }
+
+    /// The address that the other side connected to; `None` if it came over a Unix socket.
+    pub(in crate::proxy) fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.kind {
+            Kind::Tcp(stream) => stream.local_addr().ok(),
+            Kind::Unix(_) => None,
+        }
+    }
 }
 
 impl From<TcpStream> for Socket {
@@ -47,6 +56,15 @@ impl From<UnixStream> for Socket {
         Self {
             kind: Kind::Unix(stream),
             unread: BytesMut::new(),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.kind {
+            Kind::Tcp(stream) => stream.as_fd(),
+            Kind::Unix(stream) => stream.as_fd(),
         }
     }
 }

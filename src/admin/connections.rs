@@ -1,0 +1,97 @@
+//! Clients' connections, as figures.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::proxy::tcp::counts::{Counts, Figures};
+
+/// `callboard_connections`, by what listeners speak, and `callboard_tcp_…`, by service.
+#[derive(Debug)]
+pub(super) struct Connections(pub(super) Arc<Counts>);
+
+impl Collector for Connections {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let by_scheme: Vec<_> = self.0.by_scheme().collect();
+        let help = "Connections of clients that are open";
+        let mut open = encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?;
+        for (scheme, connections) in &by_scheme {
+            gauge(&mut open, &[("protocol", scheme)], connections.open)?;
+        }
+        let help = "Connections of clients that were accepted";
+        let name = "connections_accepted";
+        let mut accepted = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (scheme, connections) in &by_scheme {
+            counter(&mut accepted, &[("protocol", scheme)], connections.accepted)?;
+        }
+        self.encode_services(&mut encoder)
+    }
+}
+
+impl Connections {
+    fn encode_services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let services = self.0.services();
+        let help = "Connections of TCP listeners that are open";
+        let mut open =
+            encoder.encode_descriptor("tcp_connections", help, None, MetricType::Gauge)?;
+        for figures in &services {
+            gauge(&mut open, &labels(figures), figures.connections.open)?;
+        }
+        type Of = fn(&Figures) -> u64;
+        let counters: [(&str, &str, Of); 3] = [
+            (
+                "tcp_connections_accepted",
+                "Connections of TCP listeners for a service",
+                |figures| figures.connections.accepted,
+            ),
+            (
+                "tcp_received_bytes",
+                "Bytes from clients of TCP listeners",
+                |figures| figures.received,
+            ),
+            (
+                "tcp_sent_bytes",
+                "Bytes to clients of TCP listeners",
+                |figures| figures.sent,
+            ),
+        ];
+        for (name, help, of) in counters {
+            let mut all = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for figures in &services {
+                counter(&mut all, &labels(figures), of(figures))?;
+            }
+        }
+        let help = "Connections of TCP listeners that reached no instance";
+        let mut failed =
+            encoder.encode_descriptor("tcp_failures", help, None, MetricType::Counter)?;
+        counter(&mut failed, &[("reason", "no_route")], self.0.unrouted())?;
+        for figures in &services {
+            for (reason, count) in figures.failed {
+                let [service, protocol] = labels(figures);
+                let labels = [("reason", reason.as_str()), service, protocol];
+                counter(&mut failed, &labels, count)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn labels(figures: &Figures) -> [(&'static str, &str); 2] {
+    [
+        ("service", figures.service.as_str()),
+        ("protocol", figures.protocol),
+    ]
+}
+
+fn gauge(metric: &mut MetricEncoder<'_>, labels: &[(&str, &str)], value: u64) -> fmt::Result {
+    ConstGauge::new(value).encode(metric.encode_family(&labels)?)
+}
+
+fn counter(metric: &mut MetricEncoder<'_>, labels: &[(&str, &str)], value: u64) -> fmt::Result {
+    ConstCounter::new(value).encode(metric.encode_family(&labels)?)
+}
