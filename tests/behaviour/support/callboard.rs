@@ -12,6 +12,7 @@ use super::{Instance, eventually};
 /// What the configuration of a test's callboard says, beyond the listeners.
 #[derive(Default)]
 pub(crate) struct Setup {
+    listeners: Vec<String>,
     proxy: String,
     registry: String,
     rest: String,
@@ -22,6 +23,14 @@ impl Setup {
     /// Adds a line such as `admission: trust` below `registry:`.
     pub(crate) fn registry(mut self, line: &str) -> Self {
         self.registry += &format!("  {line}\n");
+        self
+    }
+
+    /// Adds a listener to the first one, such as `protocol: tcp, service: redis`. It is on a port of its
+    /// own, see [`Callboard::port`].
+    pub(crate) fn listener(mut self, settings: &str) -> Self {
+        self.listeners
+            .push(format!(", {{address: \"127.0.0.1:0\", {settings}}}"));
         self
     }
 
@@ -46,14 +55,17 @@ impl Setup {
 
     fn yaml(&self) -> String {
         format!(
-            "proxy:\n  listen: [\"127.0.0.1:0\"]\n{}registry:\n  listen: \"127.0.0.1:0\"\n{}{}",
-            self.proxy, self.registry, self.rest
+            "proxy:\n  listen: [\"127.0.0.1:0\"{}]\n{}registry:\n  listen: \"127.0.0.1:0\"\n{}{}",
+            self.listeners.concat(),
+            self.proxy,
+            self.registry,
+            self.rest
         )
     }
 
     /// Starts it and waits until it serves.
     pub(crate) fn start(self) -> Callboard {
-        Callboard::start_logging(&self.yaml(), self.log)
+        Callboard::start_logging(&self.yaml(), self.log, 1 + self.listeners.len())
     }
 }
 
@@ -67,6 +79,8 @@ pub(crate) struct Callboard {
     folder: tempfile::TempDir,
     /// The data plane's base URL.
     pub(crate) proxy: String,
+    /// All listeners of the data plane, in the order of the configuration.
+    proxies: Vec<String>,
     /// The control plane's base URL.
     pub(crate) registry: String,
     pub(crate) client: reqwest::Client,
@@ -80,10 +94,10 @@ impl Callboard {
 
     /// Runs with this configuration, whose listeners should be on port 0.
     pub(crate) fn start(yaml: &str) -> Self {
-        Self::start_logging(yaml, None)
+        Self::start_logging(yaml, None, 1)
     }
 
-    fn start_logging(yaml: &str, filter: Option<&str>) -> Self {
+    fn start_logging(yaml: &str, filter: Option<&str>, listeners: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_callboard"));
@@ -92,19 +106,24 @@ impl Callboard {
             .args(["run", "--config"])
             .arg(config)
             .envs(filter.map(|filter| ("RUST_LOG", filter)));
-        Self::start_in(folder, command)
+        Self::start_listening(folder, command, listeners)
     }
 
     /// Runs `command`, which should come to be a callboard, in `folder`.
-    pub(crate) fn start_in(folder: tempfile::TempDir, mut command: Command) -> Self {
-        let (process, [proxy, registry]) = launch(&folder, &mut command);
+    pub(crate) fn start_in(folder: tempfile::TempDir, command: Command) -> Self {
+        Self::start_listening(folder, command, 1)
+    }
+
+    fn start_listening(folder: tempfile::TempDir, mut command: Command, listeners: usize) -> Self {
+        let (process, proxies, registry) = launch(&folder, &mut command, listeners);
         // reqwest asks for a provider to be there; another test may have put it there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             process,
             command,
             folder,
-            proxy,
+            proxy: proxies[0].clone(),
+            proxies,
             registry,
             client: reqwest::Client::new(),
         }
@@ -115,14 +134,17 @@ impl Callboard {
     pub(crate) fn crash_and_restart(&mut self, meanwhile: impl FnOnce(&Path)) {
         self.crash();
         meanwhile(self.folder.path());
-        let (process, [proxy, registry]) = launch(&self.folder, &mut self.command);
-        (self.process, self.proxy, self.registry) = (process, proxy, registry);
+        let listeners = self.proxies.len();
+        let (process, proxies, registry) = launch(&self.folder, &mut self.command, listeners);
+        self.proxy.clone_from(&proxies[0]);
+        (self.process, self.proxies, self.registry) = (process, proxies, registry);
     }
 
     /// Runs another process that takes this one's place, at the same addresses.
     pub(crate) fn upgrade(&mut self) -> Predecessor {
-        let (process, [proxy, registry]) = launch(&self.folder, &mut self.beside("upgrade"));
-        assert_eq!((&proxy, &registry), (&self.proxy, &self.registry));
+        let mut command = self.beside("upgrade");
+        let (process, proxies, registry) = launch(&self.folder, &mut command, self.proxies.len());
+        assert_eq!((&proxies, &registry), (&self.proxies, &self.registry));
         self.adopt(process)
     }
 
@@ -165,6 +187,12 @@ impl Callboard {
     /// A URL of the data plane.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.proxy)
+    }
+
+    /// The port of the listener with this number in the configuration; the first is 0.
+    pub(crate) fn port(&self, listener: usize) -> u16 {
+        let (_, port) = self.proxies[listener].rsplit_once(':').unwrap();
+        port.parse().unwrap()
     }
 
     /// A URL below `/api/v1`.
@@ -363,8 +391,13 @@ impl Drop for Callboard {
     }
 }
 
-/// Starts a process in `folder` and waits until it tells where it listens.
-fn launch(folder: &tempfile::TempDir, command: &mut Command) -> (Child, [String; 2]) {
+/// Starts a process in `folder` and waits until it tells where it listens: the data plane's listeners,
+/// and the control plane.
+fn launch(
+    folder: &tempfile::TempDir,
+    command: &mut Command,
+    listeners: usize,
+) -> (Child, Vec<String>, String) {
     let log = folder.path().join("log");
     let appended = fs::File::options().create(true).append(true).open(&log);
     let mut process = command
@@ -374,8 +407,8 @@ fn launch(folder: &tempfile::TempDir, command: &mut Command) -> (Child, [String;
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let (mut proxy, mut registry) = (None, None);
-    while proxy.is_none() || registry.is_none() {
+    let (mut proxies, mut registry) = (Vec::new(), None);
+    while proxies.len() < listeners || registry.is_none() {
         let Some(line) = lines.next() else {
             let log = fs::read_to_string(log).unwrap();
             panic!("callboard ended instead of starting:\n{log}");
@@ -383,12 +416,12 @@ fn launch(folder: &tempfile::TempDir, command: &mut Command) -> (Child, [String;
         let line = line.unwrap();
         let url = line.rsplit(' ').next().unwrap().to_owned();
         match line.strip_prefix("callboard: ") {
-            Some(line) if line.starts_with("proxy listening on ") => proxy = Some(url),
+            Some(line) if line.starts_with("proxy listening on ") => proxies.push(url),
             Some(line) if line.starts_with("registry listening on ") => registry = Some(url),
             _ => panic!("unexpected line: {line}"),
         }
     }
-    (process, [proxy.unwrap(), registry.unwrap()])
+    (process, proxies, registry.unwrap())
 }
 
 /// Runs the binary with `arguments` until it ends.
