@@ -4,7 +4,6 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -43,7 +42,10 @@ pub enum AddressError {
     )]
     Parts,
     /// The path of a Unix socket does not fit the system's addresses.
-    #[error("is too long or holds a zero byte (expected a path of at most {MAX_PATH} bytes)")]
+    #[error(
+        "is too long or holds what is no text (expected a path of at most {MAX_PATH} bytes without \
+         control characters)"
+    )]
     Unfit,
 }
 
@@ -53,11 +55,11 @@ impl Address {
     /// # Errors
     /// When no socket can be there.
     pub fn unix(path: &Path) -> Result<Self, AddressError> {
-        let bytes = path.as_os_str().as_bytes();
         if !path.is_absolute() {
             return Err(AddressError::Relative);
         }
-        if bytes.len() > MAX_PATH || bytes.contains(&0) {
+        let is_text = (path.to_str()).is_some_and(|text| !text.chars().any(char::is_control));
+        if !is_text || path.as_os_str().len() > MAX_PATH {
             return Err(AddressError::Unfit);
         }
         Ok(Self::Unix(path.into()))
@@ -94,6 +96,15 @@ impl Address {
         match self {
             Self::Inet(address) => (address.ip().to_string(), Some(address.port())),
             Self::Unix(_) => (self.to_string(), None),
+        }
+    }
+
+    /// What a request names as its host that brings no other: the IP address and port, or `localhost`
+    /// for a Unix socket, as is the custom.
+    pub fn authority(&self) -> String {
+        match self {
+            Self::Inet(address) => address.to_string(),
+            Self::Unix(_) => "localhost".to_owned(),
         }
     }
 
@@ -181,6 +192,8 @@ mod tests {
             ("unix:app.sock", AddressError::Relative),
             ("unix:", AddressError::Relative),
             ("unix:/a\0b", AddressError::Unfit),
+            ("unix:/a\nb", AddressError::Unfit),
+            ("unix:/a\u{9b}b", AddressError::Unfit),
             (&long, AddressError::Unfit),
         ] {
             assert_eq!(text.parse::<Address>(), Err(wrong), "{text}");

@@ -43,6 +43,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 pub use diagnostic::Diagnostic;
 
 use crate::acme;
+use crate::address::Address;
 use crate::api::access::Access;
 use crate::api::guard::Rates;
 use crate::cluster::policy::{Admission, Policies};
@@ -93,7 +94,7 @@ pub struct Proxy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ControlPlane {
     /// The address services sign in at.
-    pub listen: SocketAddr,
+    pub listen: Address,
     /// What remembers who is signed in.
     pub store: Store,
     /// How leases are granted and who may register.
@@ -161,14 +162,16 @@ impl Default for Proxy {
 impl Default for ControlPlane {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8500)),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8500)).into(),
             store: Store::Sqlite(sqlite::Settings::default()),
             rules: Rules {
                 ttl: Duration::from_secs(15),
                 min_ttl: Duration::from_secs(1),
                 max_ttl: Duration::from_secs(60 * 60),
                 allow: vec![IpNet::V4(Ipv4Net::default()), IpNet::V6(Ipv6Net::default())],
+                allow_paths: Vec::new(),
                 own: Vec::new(),
+                own_paths: Vec::new(),
                 limits: Limits::default(),
             },
             pull: None,

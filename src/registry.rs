@@ -18,6 +18,7 @@ mod fixtures;
 pub mod journal;
 pub mod lease;
 mod limits;
+mod paths;
 mod pulse;
 mod recent;
 mod rules;
@@ -50,6 +51,7 @@ use watch::Published;
 use writer::{Request, Submission, Writer};
 
 pub use limits::Limits;
+pub use paths::AllowedPath;
 pub use rules::Rules;
 
 /// Told of every published snapshot, in order, before the change is acknowledged.

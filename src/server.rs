@@ -11,6 +11,8 @@ mod data_plane;
 mod door;
 mod entrance;
 mod handover;
+mod listening;
+mod nameplate;
 mod own;
 mod patience;
 mod reload;
@@ -18,7 +20,6 @@ mod shutdown;
 mod slots;
 mod sockets;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
@@ -31,6 +32,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService, background_service};
 
+use crate::address::Address;
 use crate::admin;
 use crate::api::Api;
 use crate::cluster::Witness;
@@ -74,7 +76,7 @@ pub enum StartError {
     #[error("cannot listen on {address} ({setting}): {error}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// The setting that names it.
         setting: &'static str,
         /// What the system said.
@@ -115,11 +117,11 @@ pub fn take_over(config: Config, source: Option<PathBuf>) -> Result<(), StartErr
 fn serve(
     config: Config,
     source: Option<PathBuf>,
-    sockets: Sockets,
+    mut sockets: Sockets,
     mut successor: Option<Successor>,
 ) -> Result<(), StartError> {
     let listeners = sockets.addresses();
-    let held = held(&sockets, &config);
+    let held = held(&mut sockets, &config);
     let open_files = open_files();
     let entrance = Arc::new(Entrance::new(&config.registry, open_files));
 
@@ -245,11 +247,11 @@ fn listeners_of(config: &Config) -> impl Iterator<Item = Arc<Listener>> {
 }
 
 /// The sockets once more, for a process to come.
-fn held(sockets: &Sockets, config: &Config) -> Held {
+fn held(sockets: &mut Sockets, config: &Config) -> Held {
     let holdings = sockets.holdings(config).inspect_err(|error| {
         warn!("nobody can take over from this process: its sockets: {error}");
     });
-    Held::new(holdings.ok())
+    Held::new(holdings.ok(), std::mem::take(&mut sockets.plates))
 }
 
 /// How many files the process may have open, raised as far as the system allows.
@@ -267,9 +269,18 @@ fn open_files() -> u64 {
 }
 
 /// What registrations must keep to in a process with these listeners.
-fn rules(config: &Config, listeners: &[SocketAddr]) -> Rules {
+fn rules(config: &Config, listeners: &[Address]) -> Rules {
+    let inet: Vec<_> = listeners.iter().filter_map(Address::inet).collect();
+    let store = match &config.registry.store {
+        config::Store::Memory => None,
+        config::Store::Sqlite(settings) => Some(settings.path.as_path()),
+    };
+    let files = (listeners.iter().filter_map(Address::path))
+        .chain(config.proxy.upgrade_socket.as_deref())
+        .chain(store);
     Rules {
-        own: own::reached_at(listeners),
+        own: own::reached_at(&inet),
+        own_paths: own::paths(files),
         ..config.registry.rules.clone()
     }
 }
@@ -277,7 +288,7 @@ fn rules(config: &Config, listeners: &[SocketAddr]) -> Rules {
 /// The registry and the clusters that follow it.
 fn membership(
     config: &Config,
-    listeners: &[SocketAddr],
+    listeners: &[Address],
     prober: Prober,
     store: Box<dyn Store>,
 ) -> Result<(Clusters, Registry), StartError> {

@@ -2,22 +2,23 @@
 
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use super::listeners::{listeners, overlap, overlapping};
 use super::pulling;
 use super::raw;
 use super::report::{Path, Report};
-use super::scalar::Amount;
+use super::scalar::{self, Allow, Amount};
 use super::shape::{Section, Several};
 use super::variants;
 use super::{ControlPlane, Proxy, Store};
 use super::{access, handshakes};
-use crate::address::Address;
 use crate::api::access::Access;
 use crate::api::guard::Rates;
 use crate::proxy::clients::Clients;
 use crate::proxy::forwarded::TrustedProxies;
 use crate::registry::store::sqlite;
-use crate::registry::{Limits, Rules};
+use crate::registry::{AllowedPath, Limits, Rules};
 use crate::tls::HTTP_1;
 use crate::units::format_duration;
 
@@ -30,7 +31,12 @@ pub(super) fn proxy(raw: &raw::Proxy, report: &mut Report) -> Proxy {
             None => default.listen,
         },
         threads: raw.threads.as_ref().map_or(default.threads, |raw| raw.0),
-        trusted_proxies: TrustedProxies((raw.trusted_proxies.0.iter()).map(|raw| raw.0).collect()),
+        trusted_proxies: TrustedProxies {
+            networks: (raw.trusted_proxies.0.iter())
+                .filter_map(|raw| raw.0)
+                .collect(),
+            unix: raw.trusted_proxies.0.iter().any(|raw| raw.0.is_none()),
+        },
         shutdown_grace: (raw.shutdown_grace.as_ref()).map_or(default.shutdown_grace, |raw| raw.0),
         clients: clients(&raw.clients.0, default.clients),
         upgrade_socket: default.upgrade_socket,
@@ -80,8 +86,9 @@ pub(super) fn control_plane(
 ) -> ControlPlane {
     let default = ControlPlane::default();
     let path = Path::default().key("registry");
-    let listen = raw.listen.as_ref().map_or(default.listen, |raw| raw.0);
-    if !listen.ip().is_loopback() && raw.auth.is_none() && report.whole(&path) {
+    let listen = (raw.listen.as_ref()).map_or(default.listen, |raw| raw.0.clone());
+    let is_reachable = listen.ip().is_some_and(|ip| !ip.is_loopback());
+    if is_reachable && raw.auth.is_none() && report.whole(&path) {
         let message = format!(
             "{listen} is reachable from other machines and auth is not set (expected a loopback \
              address such as 127.0.0.1:8500, auth with tokens, or auth: none to let anybody \
@@ -90,20 +97,19 @@ pub(super) fn control_plane(
         report.error(&path.key("listen"), message);
     }
     let access = access::access(raw, report);
-    if access != Access::Anybody && raw.tls.is_none() && !listen.ip().is_loopback() {
+    if access != Access::Anybody && raw.tls.is_none() && is_reachable {
         let message = format!(
             "tokens reach {listen} in clear text (expected registry.tls, or TLS in front of it)"
         );
         report.warning(&path.key("listen"), message);
     }
-    let address = Address::from(listen);
-    if let Some(other) = (proxy.listen.iter()).find(|other| overlap(&other.address, &address)) {
+    if let Some(other) = (proxy.listen.iter()).find(|other| overlap(&other.address, &listen)) {
         // The fault is at the one that was written; a default is written nowhere.
         if raw.listen.is_some() {
-            let message = overlapping(&address, &other.address, "proxy.listen");
+            let message = overlapping(&listen, &other.address, "proxy.listen");
             report.error(&path.key("listen"), message);
         } else {
-            let message = overlapping(&other.address, &address, "registry.listen");
+            let message = overlapping(&other.address, &listen, "registry.listen");
             let path = Path::default().key("proxy").key("listen");
             report.error(&path, message);
         }
@@ -166,15 +172,18 @@ fn sqlite(raw: &raw::SqliteStore) -> sqlite::Settings {
 
 fn rules(raw: &raw::Registry, default: Rules, path: &Path, report: &mut Report) -> Rules {
     let lease = &raw.lease.0;
+    let (allow, allow_paths) = match &raw.allow {
+        Some(Several(places)) => allowed(places),
+        None => (default.allow, default.allow_paths),
+    };
     let rules = Rules {
         ttl: lease.ttl.as_ref().map_or(default.ttl, |raw| raw.0),
         min_ttl: lease.min.as_ref().map_or(default.min_ttl, |raw| raw.0),
         max_ttl: lease.max.as_ref().map_or(default.max_ttl, |raw| raw.0),
-        allow: match &raw.allow {
-            Some(Several(networks)) => networks.iter().map(|raw| raw.0).collect(),
-            None => default.allow,
-        },
+        allow,
+        allow_paths,
         own: default.own,
+        own_paths: default.own_paths,
         limits: limits(&raw.limits.0, default.limits),
     };
     let lease = path.key("lease");
@@ -188,11 +197,23 @@ fn rules(raw: &raw::Registry, default: Rules, path: &Path, report: &mut Report) 
         report.error(&lease, message);
     }
     let allow = path.key("allow");
-    if rules.allow.is_empty() && report.whole(&allow) {
+    if rules.allow.is_empty() && rules.allow_paths.is_empty() && report.whole(&allow) {
         report.warning(
             &allow,
             "nobody may register (expected a network such as 10.0.0.0/8)",
         );
     }
     rules
+}
+
+/// The networks and the paths among `places`.
+fn allowed(places: &[scalar::Allowed]) -> (Vec<IpNet>, Vec<AllowedPath>) {
+    let (mut networks, mut paths) = (Vec::new(), Vec::new());
+    for scalar::Allowed(place) in places {
+        match place {
+            Allow::Network(network) => networks.push(*network),
+            Allow::Path(path) => paths.push(path.clone()),
+        }
+    }
+    (networks, paths)
 }

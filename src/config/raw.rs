@@ -7,13 +7,13 @@ use serde::Deserialize;
 
 use super::access::{SecretFile, Sha256, TokenName, TokenScope, Variable};
 use super::scalar::{
-    Address, Admit, Aggression, Amount, Balancing, BodyRate, BoundedLoad, BufferSize, ByteSize,
+    Admit, Aggression, Allowed, Amount, Balancing, BodyRate, BoundedLoad, BufferSize, ByteSize,
     CallRate, CheckPath, ClientPattern, Contact, Count, DirectoryUrl, FileMode, FilePath, Grace,
     GrpcService, Hashed, HeadSize, HeaderCount, HedgeAfter, History, HostName, HostPattern,
-    HostSuffix, InFlight, MaxBody, Method, Name, Network, OnPanic, Percent, PercentOrOff, Period,
+    HostSuffix, InFlight, MaxBody, Method, Name, OnPanic, Percent, PercentOrOff, Period,
     PeriodOrOff, Place, Protocol, RegistryUrl, RetryCause, ReuseOf, RouteName, RoutePath,
-    SentProxy, SocketPath, Statuses, Switch, SyncLevel, Threads, Times, TlsVersion, Weight,
-    ZoneName,
+    SentProxy, SocketPath, Statuses, Switch, SyncLevel, Threads, Times, TlsVersion, TrustedPeer,
+    Weight, ZoneName,
 };
 use super::shape::{Entries, Section, Several, Unavailable, given};
 use super::variants::{
@@ -48,7 +48,7 @@ mappings! {
     Proxy {
         listen: Option<Several<Listener>>,
         threads: Option<Threads>,
-        trusted_proxies: Several<Network>,
+        trusted_proxies: Several<TrustedPeer>,
         shutdown_grace: Option<Grace>,
         zone: Option<ZoneName>,
         upgrade_socket: Option<SocketPath>,
@@ -115,11 +115,11 @@ mappings! {
 
     /// `registry`.
     Registry {
-        listen: Option<Address>,
+        listen: Option<Place>,
         store: Option<Store>,
         lease: Section<Lease>,
         admission: Option<Admit>,
-        allow: Option<Several<Network>>,
+        allow: Option<Several<Allowed>>,
         auth: Option<Auth>,
         pull: Option<Pull>,
         #[serde(deserialize_with = "given")]

@@ -7,7 +7,6 @@ mod words;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,8 +20,9 @@ use figures::{
     body_rate, bounded_load, byte_size, call_rate, grace, hedge_after, history, number, percent,
     period, size, small_size, threads,
 };
+pub(super) use names::Allow;
 use names::{
-    address, check_path, client_pattern, file_path, hash_on, host_pattern, host_suffix, is_domain,
+    allow, check_path, client_pattern, file_path, hash_on, host_pattern, host_suffix, is_domain,
     method, name, network, place, retry_cause, route_path, statuses,
 };
 use words::{choice, switch, unless_off};
@@ -102,12 +102,16 @@ macro_rules! scalars {
 pub(super) use scalars;
 
 scalars! {
-    /// An address to listen on.
-    Address(SocketAddr), "an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080", address;
     /// Worker threads; `None` is one per core.
     Threads(Option<usize>), "auto or a number from 1 to 1024", threads;
-    /// A network; a lone address is a network of one.
-    Network(IpNet), "a network such as 10.0.0.0/8, or an address", network;
+    /// Who says whom requests are from. A lone address is a network of one; `None` is whoever connects
+    /// over a Unix socket.
+    TrustedPeer(Option<IpNet>), "a network such as 10.0.0.0/8, an address, or unix", |text| match text {
+        "unix" => Ok(None),
+        text => network(text).map(Some),
+    };
+    /// Where an instance may be. A lone address is a network of one.
+    Allowed(Allow), "a network such as 10.0.0.0/8, an address, or unix: and the path of a socket or, with / at its end, of a folder", allow;
     /// A time that cannot be nothing.
     Period(Duration), "a duration from 1ms to 7 days, such as 250ms, 15s or 5m", period;
     /// A time that may be nothing.

@@ -87,11 +87,10 @@ impl Context {
         let head = session.req_header();
         self.request_id = Some(request_id::of(head));
         self.call = Call::of(head);
-        if let Some(peer) = session.client_addr().and_then(|address| address.as_inet()) {
-            let peer = peer.ip().to_canonical();
-            self.peer_is_trusted = trusted.contains(peer);
-            self.client = trusted.client(peer, &head.headers);
-        }
+        let peer = session.client_addr().and_then(|address| address.as_inet());
+        let peer = peer.map(|peer| peer.ip().to_canonical());
+        self.peer_is_trusted = trusted.believes(peer);
+        self.client = trusted.client(peer, &head.headers);
     }
 
     pub(super) fn request_id(&self) -> &HeaderValue {

@@ -1,27 +1,39 @@
 //! Which peers may tell us who the client is, and who that makes it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
-/// The networks whose forwarding headers are believed. Empty: nobody's.
+/// Whose forwarding headers are believed. By default, nobody's.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TrustedProxies(pub Vec<IpNet>);
+pub struct TrustedProxies {
+    /// The networks of those that are.
+    pub networks: Vec<IpNet>,
+    /// Whether those are who connect over a Unix socket.
+    pub unix: bool,
+}
 
 impl TrustedProxies {
     /// Whether what `peer` says of others is believed.
     pub fn contains(&self, peer: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&peer))
+        self.networks.iter().any(|network| network.contains(&peer))
+    }
+
+    /// Whether what is said of others is believed of `peer`, which came over a Unix socket if it has no
+    /// address.
+    pub fn believes(&self, peer: Option<IpAddr>) -> bool {
+        peer.map_or(self.unix, |peer| self.contains(peer))
     }
 
     /// The client on whose behalf `peer` sent a request: the last address in `X-Forwarded-For` that
-    /// is not itself a trusted proxy's. What stands before it may be anyone's invention.
-    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        if !self.contains(peer) {
-            return peer;
+    /// is not itself a trusted proxy's. What stands before it may be anyone's invention. Whoever came over
+    /// a Unix socket, and on nobody's behalf, has the unspecified address.
+    pub fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> IpAddr {
+        let mut client = peer.unwrap_or(NOWHERE);
+        if !self.believes(peer) {
+            return client;
         }
-        let mut client = peer;
         let lines = headers.get_all("x-forwarded-for").iter().rev();
         for hop in lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',')) {
             match parse_hop(hop.trim()) {
@@ -35,6 +47,9 @@ impl TrustedProxies {
         client
     }
 }
+
+/// The address of whoever has none.
+pub(super) const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// An address as proxies write it: bare, or with a port.
 fn parse_hop(text: &str) -> Option<IpAddr> {
@@ -50,12 +65,30 @@ mod tests {
     use super::*;
 
     fn client(trusted: &[&str], peer: &str, lines: &[&str]) -> String {
-        let trusted = TrustedProxies(trusted.iter().map(|net| net.parse().unwrap()).collect());
+        let trusted = TrustedProxies {
+            networks: (trusted.iter().filter(|net| **net != "unix"))
+                .map(|net| net.parse().unwrap())
+                .collect(),
+            unix: trusted.contains(&"unix"),
+        };
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append("x-forwarded-for", line.parse().unwrap());
         }
-        trusted.client(peer.parse().unwrap(), &headers).to_string()
+        trusted.client(peer.parse().ok(), &headers).to_string()
+    }
+
+    #[test]
+    fn who_comes_over_a_unix_socket_is_believed_only_if_that_is_said() {
+        let told = ["198.51.100.9, 10.2.3.4"];
+        assert_eq!(client(&["0.0.0.0/0"], "unix", &told), "0.0.0.0");
+        assert_eq!(client(&["unix"], "unix", &told), "10.2.3.4");
+        assert_eq!(
+            client(&["unix", "10.0.0.0/8"], "unix", &told),
+            "198.51.100.9"
+        );
+        assert_eq!(client(&["unix"], "unix", &[]), "0.0.0.0");
+        assert_eq!(client(&["unix"], "192.0.2.1", &told), "192.0.2.1");
     }
 
     #[test]

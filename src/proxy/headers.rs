@@ -95,7 +95,7 @@ pub(super) fn forward(
         && !request.headers.contains_key(header::HOST)
     {
         // HTTP/1.0 may leave it out, but the instance is spoken to in HTTP/1.1.
-        request.insert_header(header::HOST, pick.address().to_string())?;
+        request.insert_header(header::HOST, pick.address().authority())?;
     }
     let peer = session
         .client_addr()
@@ -118,11 +118,16 @@ pub(super) fn forward(
     };
     add_to_list(request, "Via", via.to_owned(), true)?;
     let keep = context.peer_is_trusted;
-    if let Some(peer) = peer {
-        add_to_list(request, "X-Forwarded-For", peer.to_string(), keep)?;
-        let element = forwarded_element(peer, host, scheme);
-        add_to_list(request, "Forwarded", element, keep)?;
+    match peer {
+        Some(peer) => add_to_list(request, "X-Forwarded-For", peer.to_string(), keep)?,
+        // It came over a Unix socket, and is named only by whoever it says it was sent for.
+        None if keep => {}
+        None => {
+            request.remove_header("X-Forwarded-For");
+        }
     }
+    let element = forwarded_element(peer, host, scheme);
+    add_to_list(request, "Forwarded", element, keep)?;
     let identity = connection::identity(session);
     forward_client_certificate(request, identity, keep)?;
     set_unless_kept(request, "X-Forwarded-Proto", Some(scheme), keep)?;
@@ -176,10 +181,11 @@ pub(super) fn clean_response(response: &mut ResponseHeader) -> Result<()> {
 }
 
 /// One hop in RFC 7239's form.
-fn forwarded_element(peer: IpAddr, host: Option<&str>, scheme: &str) -> String {
+fn forwarded_element(peer: Option<IpAddr>, host: Option<&str>, scheme: &str) -> String {
     let peer = match peer {
-        IpAddr::V4(peer) => peer.to_string(),
-        IpAddr::V6(peer) => format!("\"[{peer}]\""),
+        Some(IpAddr::V4(peer)) => peer.to_string(),
+        Some(IpAddr::V6(peer)) => format!("\"[{peer}]\""),
+        None => "unknown".to_owned(),
     };
     match host {
         Some(host) if host.bytes().all(|byte| byte != b'"' && byte != b'\\') => {
@@ -348,8 +354,12 @@ mod tests {
     #[test]
     fn forwarded_quotes_what_its_grammar_asks_for() {
         assert_eq!(
-            forwarded_element("::1".parse().unwrap(), Some("a:80"), "https"),
+            forwarded_element("::1".parse().ok(), Some("a:80"), "https"),
             "for=\"[::1]\";host=\"a:80\";proto=https"
+        );
+        assert_eq!(
+            forwarded_element(None, None, "http"),
+            "for=unknown;proto=http"
         );
     }
 }

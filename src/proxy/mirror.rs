@@ -202,7 +202,7 @@ async fn deliver(
     let picked = cluster.acquire(hash, &Tried::default(), started).await;
     let pick = picked.map_err(|refusal| format!("{}: {refusal:?}", cluster.name()))?;
     if !head.headers.contains_key(header::HOST) {
-        let host = HeaderValue::try_from(pick.address().to_string());
+        let host = HeaderValue::try_from(pick.address().authority());
         let host = host.map_err(|error| error.to_string())?;
         (head.insert_header(header::HOST, host)).map_err(|error| error.to_string())?;
     }

@@ -14,7 +14,8 @@
 //!
 //! Silence is the instance's only if there is nothing of it left to read: a client that reads slowly
 //! leaves bytes in the connection's buffer, and those put the deadline off. When the last of them
-//! came is asked of the kernel (`TCP_INFO`), since they may be on their way through callboard.
+//! came is asked of the kernel (`TCP_INFO`), since they may be on their way through callboard. Of a Unix
+//! socket it does not know, so there the silence may last up to twice as long.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -73,6 +74,8 @@ struct Until {
     file: Option<RawFd>,
     due: Instant,
     limit: Limit,
+    /// It was due once, and the system could not say when something came last.
+    is_doubted: bool,
 }
 
 /// Runs what serves one client's connection, so that [`set`] has an effect within it.
@@ -94,6 +97,7 @@ pub(super) fn set(file: Option<RawFd>, limit: Limit, now: Instant) {
             file,
             due: limit.due(now),
             limit,
+            is_doubted: false,
         }));
     });
 }
@@ -163,6 +167,8 @@ impl Limit {
 enum Verdict {
     ShutDown(Timer),
     LookAgain(Instant),
+    /// The same, and for the last time.
+    Doubt(Instant),
     LeaveAlone,
 }
 
@@ -188,7 +194,8 @@ impl Until {
             Heard::Ago(ago) if ago < silence => {
                 Verdict::LookAgain(self.limit.due(now).min(now + (silence - ago)))
             }
-            Heard::Ago(_) => Verdict::ShutDown(Timer::BetweenBytes),
+            Heard::Unknown if !self.is_doubted => Verdict::Doubt(self.limit.due(now)),
+            Heard::Ago(_) | Heard::Unknown => Verdict::ShutDown(Timer::BetweenBytes),
         }
     }
 }
@@ -201,6 +208,8 @@ enum Heard {
     End,
     /// All was read, and the last of it came so long ago.
     Ago(Duration),
+    /// All was read, and nobody knows when the last of it came.
+    Unknown,
 }
 
 fn heard(file: RawFd) -> Heard {
@@ -208,9 +217,10 @@ fn heard(file: RawFd) -> Heard {
         Ok(0) => Heard::End,
         Ok(_) => Heard::Unread,
         Err(Errno::EAGAIN) if cfg!(target_os = "linux") => get_tcp_info(file)
-            .map_or(Heard::Ago(Duration::MAX), |info| {
+            .map_or(Heard::Unknown, |info| {
                 Heard::Ago(Duration::from_millis(info.tcpi_last_data_recv.into()))
             }),
+        Err(Errno::EAGAIN) => Heard::Unknown,
         Err(_) => Heard::Ago(Duration::MAX),
     }
 }
@@ -258,6 +268,11 @@ impl<F> Watched<F> {
             let verdict = until.verdict(stalled.unwrap_or_default(), Instant::now());
             let _ = WATCH.try_with(|watch| match verdict {
                 Verdict::LookAgain(due) => watch.until.set(Some(Until { due, ..until })),
+                Verdict::Doubt(due) => watch.until.set(Some(Until {
+                    due,
+                    is_doubted: true,
+                    ..until
+                })),
                 Verdict::LeaveAlone => watch.until.set(None),
                 Verdict::ShutDown(timer) => {
                     watch.until.set(None);
@@ -337,6 +352,21 @@ mod tests {
             tokio::time::sleep(10 * SOON).await;
             assert_eq!(fired(), None);
             assert_eq!(stream.read_u8().await.unwrap(), b'b');
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+            assert_eq!(fired(), Some(Timer::BetweenBytes));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn silence_ends_a_read_from_a_unix_socket_too() {
+        let (mut stream, _silent) = tokio::net::UnixStream::pair().unwrap();
+        let silence = Limit::Flow {
+            silence: SOON,
+            total: None,
+        };
+        watched(async {
+            set(stream.as_raw_fd(), silence, Instant::now());
             assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
             assert_eq!(fired(), Some(Timer::BetweenBytes));
         })

@@ -86,7 +86,9 @@ async fn what_was_recovered_stays_while_no_registry_can_be_reached() {
         min_ttl: TTL,
         max_ttl: TTL,
         allow: vec!["0.0.0.0/0".parse().unwrap()],
+        allow_paths: Vec::new(),
         own: Vec::new(),
+        own_paths: Vec::new(),
         limits: Limits::default(),
     };
     let store = Box::new(Remembers(MemoryStore::default()));

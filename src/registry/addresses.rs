@@ -8,18 +8,23 @@
 //!   caller that is on loopback itself may register it.
 //! - *Link-local addresses.* Nobody routes to them, and one of them (169.254.169.254) hands a cloud
 //!   machine's credentials to whoever is on that machine.
+//! - *Unix sockets.* They are on the machine as well, and callboard may be let in where the registrant
+//!   is not. See [`paths`](super::paths).
 //! - *callboard's own listeners.* The proxy would send requests to itself until nothing is left, and
 //!   the control plane would be reached through the data plane.
 //!
-//! The first two can be allowed by an operator who means them: by a network that lies within the
-//! range. That `0.0.0.0/0` holds them as well says nothing of the kind.
+//! The first three can be allowed by an operator who means them: by a network that lies within the
+//! range, or by a path. That `0.0.0.0/0` holds them as well says nothing of the kind. Sockets are for
+//! callers on the machine even so: from anywhere else, a path means nothing.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::command::Refusal;
 use super::event::Actor;
+use super::paths::is_plain;
 use super::rules::{Rules, invalid};
 use crate::address::Address;
 use crate::instance::Instance;
@@ -28,13 +33,20 @@ impl Rules {
     /// Whether `actor` may register an instance at its address.
     pub(super) fn admit_address(&self, instance: &Instance, actor: &Actor) -> Result<(), Refusal> {
         self.readmit_address(instance)?;
-        let Some(address) = instance.address.ip() else {
-            return Err(refused_socket(&instance.address));
-        };
         let caller_is_here = match actor {
             Actor::Peer { address, .. } => address.to_canonical().is_loopback(),
             Actor::Registry { here, .. } => *here,
             Actor::Callboard => true,
+        };
+        let Some(address) = instance.address.ip() else {
+            return match caller_is_here {
+                true => Ok(()),
+                false => Err(refused(format!(
+                    "is {}, a Unix socket, which only callers on the same machine may register \
+                     (expected an address other machines have)",
+                    instance.address
+                ))),
+            };
         };
         let dialed = address.to_canonical();
         if dialed.is_loopback() && !caller_is_here && !self.names(dialed, &loopback(dialed)) {
@@ -49,10 +61,10 @@ impl Rules {
 
     /// Whether an instance that registered before may stay at its address.
     pub(super) fn readmit_address(&self, instance: &Instance) -> Result<(), Refusal> {
-        let Some(place) = instance.address.inet() else {
-            return Err(refused_socket(&instance.address));
+        let (address, port) = match &instance.address {
+            Address::Inet(place) => (place.ip(), place.port()),
+            Address::Unix(path) => return self.readmit_path(path),
         };
-        let (address, port) = (place.ip(), place.port());
         // An IPv4 address may come dressed as IPv6 (`::ffff:10.0.0.1`) and is dialed all the same.
         let dialed = address.to_canonical();
         if !is_one_machine(dialed) {
@@ -83,6 +95,31 @@ impl Rules {
             ))),
             _ => Ok(()),
         }
+    }
+
+    fn readmit_path(&self, path: &Path) -> Result<(), Refusal> {
+        let shown = path.display();
+        if !is_plain(path) {
+            return Err(refused(format!(
+                "is unix:{shown} (expected a path without . and .. and empty parts)"
+            )));
+        }
+        if self.own_paths.iter().any(|own| own == path) {
+            return Err(refused(format!(
+                "is unix:{shown}, which is callboard's own (expected the instance's own socket)"
+            )));
+        }
+        if !self
+            .allow_paths
+            .iter()
+            .any(|allowed| allowed.contains(path))
+        {
+            return Err(refused(format!(
+                "is unix:{shown}, a Unix socket that is not allowed (expected an IP address, or \
+                 that path or a folder above it in registry.allow)"
+            )));
+        }
+        Ok(())
     }
 
     /// Whether `address` is allowed by a network within `range`.
@@ -118,13 +155,6 @@ fn is_one_machine(address: IpAddr) -> bool {
     !no_host && !address.is_multicast()
 }
 
-/// Nobody may register a Unix socket.
-fn refused_socket(address: &Address) -> Refusal {
-    refused(format!(
-        "is {address}, a Unix socket (expected an IP address)"
-    ))
-}
-
 fn refused(problem: String) -> Refusal {
     invalid("address", problem)
 }
@@ -133,6 +163,7 @@ fn refused(problem: String) -> Refusal {
 mod tests {
     use super::*;
     use crate::registry::fixtures::{instance, rules};
+    use crate::registry::paths::AllowedPath;
 
     fn peer(address: &str) -> Actor {
         Actor::Peer {
@@ -176,6 +207,52 @@ mod tests {
         );
         assert!(verdict(&["10.0.0.0/8"], "::ffff:10.0.0.1").is_ok());
         assert!(verdict(ALL, "fd00::1").is_ok());
+    }
+
+    #[test]
+    fn unix_sockets_are_for_callers_on_the_machine_where_they_are_allowed() {
+        let rules = Rules {
+            allow_paths: ["/run/app/", "/run/callboard.sock"]
+                .map(|path| AllowedPath::parse(path).unwrap())
+                .into(),
+            own_paths: vec!["/run/callboard.sock".into()],
+            ..rules()
+        };
+        let verdict = |rules: &Rules, address: &str, actor: &Actor| {
+            let mut instance = instance("web", "a");
+            instance.address = address.parse().unwrap();
+            rules
+                .admit(&instance, actor)
+                .map_err(|refusal| refusal.to_string())
+        };
+        let here = peer("::ffff:127.0.0.1");
+        let mirrored = |here| Actor::Registry {
+            url: "http://board:8500".into(),
+            here,
+        };
+        let good = "unix:/run/app/a.sock";
+        assert_eq!(verdict(&rules, good, &here), Ok(()));
+        assert_eq!(verdict(&rules, good, &mirrored(true)), Ok(()));
+        for elsewhere in [peer("10.0.0.9"), mirrored(false)] {
+            let problem = verdict(&rules, good, &elsewhere).unwrap_err();
+            assert!(
+                problem.contains("only callers on the same machine"),
+                "{problem}"
+            );
+        }
+        for (address, problem) in [
+            ("unix:/run/other.sock", "that is not allowed"),
+            ("unix:/run/app2/a.sock", "that is not allowed"),
+            ("unix:/run/app/../docker.sock", "without . and .."),
+            ("unix:/run/app/./a.sock", "without . and .."),
+            ("unix:/run/app//a.sock", "without . and .."),
+            ("unix:/run/callboard.sock", "callboard's own"),
+        ] {
+            let refused = verdict(&rules, address, &here).unwrap_err();
+            assert!(refused.contains(problem), "{refused}");
+        }
+        let problem = verdict(&rules_of(ALL, &[]), good, &here).unwrap_err();
+        assert!(problem.contains("registry.allow"), "{problem}");
     }
 
     #[test]

@@ -21,7 +21,9 @@ pub(super) fn rules() -> Rules {
         min_ttl: Duration::from_millis(10),
         max_ttl: Duration::from_secs(3_600),
         allow: vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()],
+        allow_paths: Vec::new(),
         own: Vec::new(),
+        own_paths: Vec::new(),
         limits: Limits::default(),
     }
 }

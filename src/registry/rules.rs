@@ -1,5 +1,6 @@
 //! Who may register, with what, and for how long.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,6 +11,7 @@ use crate::units::format_duration;
 use super::command::Refusal;
 use super::event::Actor;
 use super::limits::Limits;
+use super::paths::AllowedPath;
 
 /// How leases are granted and who may register.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +24,12 @@ pub struct Rules {
     pub max_ttl: Duration,
     /// The networks an instance's address must be in.
     pub allow: Vec<IpNet>,
+    /// The Unix sockets an instance may listen at besides.
+    pub allow_paths: Vec<AllowedPath>,
     /// Where callboard itself listens; never an instance.
     pub own: Vec<(IpNet, u16)>,
+    /// The files that are callboard's own; never an instance's socket.
+    pub own_paths: Vec<PathBuf>,
     /// How many may be signed in.
     pub limits: Limits,
 }

@@ -3,7 +3,7 @@
 //! TLS, or says nothing, holds its place for seconds only.
 //! It can be shut for a while and opened again; meanwhile connections wait.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use super::door::{Door, Visitor, Visitors};
 use super::entrance::Entrance;
+use super::listening::{Listener, Listening};
 use super::patience::{self, Patient};
 use super::sockets;
 
@@ -31,12 +32,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 const BUFFER: usize = 32 * 1_024;
 /// How long requests under way may take once the control plane closes.
 const CLOSING_GRACE: Duration = Duration::from_secs(2);
+/// Where callers over a Unix socket are taken to call from: this machine.
+const HERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 /// How long to wait when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where the control plane listens, who may come in, and who wants to know.
 pub(super) struct ControlPlane {
-    pub(super) socket: TcpListener,
+    pub(super) socket: Listening,
     pub(super) router: Router,
     pub(super) entrance: Arc<Entrance>,
     pub(super) door: watch::Receiver<Door>,
@@ -57,8 +60,9 @@ pub(super) async fn serve(control_plane: ControlPlane) {
         quiet,
         closing: _closing,
     } = control_plane;
-    let address = sockets::address(&socket);
-    let listener = match tokio::net::TcpListener::from_std(socket) {
+    let scheme = entrance.tls.as_ref().map_or("http", |_| "https");
+    let url = sockets::url(&socket, scheme);
+    let listener = match Listener::new(socket) {
         Ok(listener) => listener,
         Err(error) => return error!("the control plane cannot use its socket: {error}"),
     };
@@ -70,8 +74,7 @@ pub(super) async fn serve(control_plane: ControlPlane) {
         }
         quiet.send_replace(false);
         if !announced {
-            let scheme = entrance.tls.as_ref().map_or("http", |_| "https");
-            sockets::announce("registry", scheme, &address);
+            sockets::announce("registry", &url);
             announced = true;
         }
         let visitors = Visitors::new();
@@ -96,17 +99,13 @@ async fn see_off(visitors: Visitors) {
 }
 
 /// Takes connections in, for as long as it is polled.
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    visitors: &Visitors,
-    router: &Router,
-    entrance: &Entrance,
-) {
+async fn accept(listener: &Listener, visitors: &Visitors, router: &Router, entrance: &Entrance) {
     loop {
         let slot = entrance.slots.take().await;
         let accepted = listener.accept().await;
         match accepted {
             Ok((stream, peer)) => {
+                let peer = peer.unwrap_or(HERE);
                 let visitor = visitors.admit();
                 let router = router.clone();
                 let tls = entrance.tls.clone();

@@ -1,7 +1,6 @@
 //! The data plane as one of Pingora's services, over sockets that are bound already.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,12 +10,12 @@ use futures_util::future::join_all;
 use log::{error, info, warn};
 use pingora::server::{ListenFds, ShutdownWatch};
 use pingora::services::Service;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::proxy::connection::{Arrival, Connections};
 use crate::proxy::listener::Listener;
 
+use super::listening::{self, Accepted, Listening};
 use super::sockets;
 
 /// How long to wait when the system has no room for another connection.
@@ -32,7 +31,7 @@ const AT_ONCE: usize = 32;
 /// comes too late: it ends the process, and by then the last request must be done.
 pub(super) struct Bound {
     connections: Arc<Connections>,
-    sockets: Vec<(Arc<Listener>, TcpListener)>,
+    sockets: Vec<(Arc<Listener>, Listening)>,
     closing: ShutdownWatch,
     serving: Box<dyn Fn() + Send + Sync>,
     places: Places,
@@ -42,7 +41,7 @@ impl Bound {
     /// At most `most` connections are open at a time; more wait in the system's queue.
     pub(super) fn new(
         connections: Arc<Connections>,
-        sockets: Vec<(Arc<Listener>, TcpListener)>,
+        sockets: Vec<(Arc<Listener>, Listening)>,
         closing: ShutdownWatch,
         serving: impl Fn() + Send + Sync + 'static,
         most: usize,
@@ -83,13 +82,13 @@ struct Acceptor {
 impl Acceptor {
     /// Accepts until `closing` turns true, and then those that wait already: each of them was told that
     /// callboard is there. The socket is closed in this process only.
-    async fn run(mut self, socket: TcpListener, closing: ShutdownWatch) {
+    async fn run(mut self, socket: Listening, closing: ShutdownWatch) {
         let open = self.connections.gate().open();
-        match tokio::net::TcpListener::from_std(socket) {
+        match listening::Listener::new(socket) {
             Ok(listener) => {
                 self.accept(&listener, closing).await;
                 self.connections.gate().close();
-                match listener.into_std() {
+                match listener.into_inner() {
                     Ok(socket) => self.accept_last(&socket).await,
                     Err(error) => error!("the data plane lost its socket: {error}"),
                 }
@@ -99,7 +98,7 @@ impl Acceptor {
         drop(open);
     }
 
-    async fn accept(&mut self, listener: &tokio::net::TcpListener, mut closing: ShutdownWatch) {
+    async fn accept(&mut self, listener: &listening::Listener, mut closing: ShutdownWatch) {
         let mut closing = pin!(closing.wait_for(|&closing| closing));
         loop {
             if self.places.0.available_permits() == 0 {
@@ -114,7 +113,7 @@ impl Acceptor {
                 _ = &mut closing => return,
             };
             match accepted {
-                Ok((stream, peer)) => self.serve(place, stream, peer),
+                Ok(accepted) => self.serve(place, accepted),
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(error) => {
                     self.warn(&format!(
@@ -128,7 +127,7 @@ impl Acceptor {
 
     /// Accepts what the system's queue holds. Tokio may not know of the last of it yet, so this asks the
     /// system itself.
-    async fn accept_last(&mut self, socket: &TcpListener) {
+    async fn accept_last(&mut self, socket: &Listening) {
         let started = Instant::now();
         let mut count = 0;
         while started.elapsed() < LAST_ACCEPTS {
@@ -140,14 +139,9 @@ impl Acceptor {
                 break;
             };
             match socket.accept() {
-                Ok((stream, peer)) => {
-                    let stream = stream
-                        .set_nonblocking(true)
-                        .and_then(|()| TcpStream::from_std(stream));
-                    if let Ok(stream) = stream {
-                        count += 1;
-                        self.serve(Some(place), stream, peer);
-                    }
+                Ok(accepted) => {
+                    count += 1;
+                    self.serve(Some(place), accepted);
                 }
                 Err(error) if concerns_one_connection(&error) => {}
                 Err(_) => break,
@@ -158,13 +152,13 @@ impl Acceptor {
         }
     }
 
-    fn serve(&self, place: Option<OwnedSemaphorePermit>, stream: TcpStream, peer: SocketAddr) {
+    fn serve(&self, place: Option<OwnedSemaphorePermit>, (socket, peer): Accepted) {
         let connections = Arc::clone(&self.connections);
         // From here on: a process that is about to leave does not wait for a task that has not begun.
         let open = connections.gate().open();
         let arrival = Arrival {
-            socket: stream.into(),
-            peer: Some(peer),
+            socket,
+            peer,
             listener: Arc::clone(&self.listener),
         };
         tokio::spawn(async move {
@@ -197,7 +191,8 @@ impl Service for Bound {
             .sockets
             .drain(..)
             .map(|(listener, socket)| {
-                sockets::announce("proxy", listener.scheme(), &sockets::address(&socket));
+                let scheme = listener.scheme();
+                sockets::announce("proxy", &sockets::url(&socket, scheme));
                 let acceptor = Acceptor {
                     connections: Arc::clone(&self.connections),
                     listener,

@@ -26,6 +26,7 @@
 
 mod channel;
 mod giving;
+mod held;
 mod message;
 mod notify;
 mod place;
@@ -35,7 +36,8 @@ mod taking;
 use std::io;
 use std::time::Duration;
 
-pub(super) use giving::{Giver, Held, Holdings};
+pub(super) use giving::Giver;
+pub(super) use held::{Held, Holdings};
 pub(super) use place::Place;
 pub(super) use service::{Failure, Handover, placed};
 pub(super) use taking::{Carried, Offer, Successor, take_sockets};

@@ -1,6 +1,7 @@
 //! Where callboard itself can be reached, so that nobody registers it as an instance of something.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net};
 use log::warn;
@@ -58,9 +59,40 @@ fn this_machine() -> Vec<IpNet> {
     nets
 }
 
+/// The paths that lead to `files`, as they were given and as the system resolves them.
+pub(super) fn paths<'a>(files: impl IntoIterator<Item = &'a Path>) -> Vec<PathBuf> {
+    let mut paths = Vec::new();
+    for file in files {
+        let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        // A socket that is not there yet is in a folder that is.
+        let folder = absolute
+            .parent()
+            .and_then(|folder| folder.canonicalize().ok());
+        let resolved = folder
+            .zip(absolute.file_name())
+            .map(|(folder, name)| folder.join(name));
+        paths.extend(resolved.filter(|resolved| *resolved != absolute));
+        paths.extend(absolute.canonicalize().ok());
+        paths.push(absolute);
+    }
+    paths.sort();
+    paths.dedup();
+    paths
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_known_by_every_name_of_its_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(real.join("run")).unwrap();
+        std::os::unix::fs::symlink(real.join("run"), real.join("link")).unwrap();
+        let paths = paths([real.join("link/a.sock").as_path()]);
+        assert_eq!(paths, [real.join("link/a.sock"), real.join("run/a.sock")]);
+    }
 
     fn reached(listeners: &[&str]) -> Vec<String> {
         let listeners: Vec<_> = listeners.iter().map(|text| text.parse().unwrap()).collect();

@@ -7,6 +7,7 @@
 //! when it has taken nothing for a while.
 
 use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use log::debug;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// How long a client may take nothing while there is something to send to it.
@@ -29,7 +29,7 @@ const QUESTIONS: u32 = 4;
 const SEND_BUFFER: usize = 128 * 1_024;
 
 /// Sets up an accepted connection. What a system does not know of, it does without.
-pub(super) fn set_up(stream: &TcpStream) {
+pub(super) fn set_up(stream: &impl AsFd) {
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
         .with_time(SILENCE)
@@ -132,6 +132,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::net::TcpStream;
 
     use super::*;
 

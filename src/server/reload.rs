@@ -1,7 +1,6 @@
 //! SIGHUP: reads the configuration again and puts in force what can change without a restart. A
 //! bad file is refused with its errors, and the old configuration stays.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use arc_swap::ArcSwap;
 use log::{error, info, warn};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::address::Address;
 use crate::cluster::clusters::Clusters;
 use crate::config::{Config, ControlPlane, Loaded};
 use crate::proxy::Settings;
@@ -27,7 +27,7 @@ pub(super) struct Reloader {
     pub(super) registry: Registry,
     pub(super) entrance: Arc<Entrance>,
     /// Where callboard itself listens.
-    pub(super) listeners: Vec<SocketAddr>,
+    pub(super) listeners: Vec<Address>,
     pub(super) splits: Arc<Splits>,
     pub(super) settings: Arc<ArcSwap<Settings>>,
 }
@@ -76,6 +76,8 @@ impl Reloader {
             warn!("{setting} changed; a restart will put it in force");
         }
         config.policies.zone.clone_from(&self.running.policies.zone);
+        config.registry.store = self.running.registry.store.clone();
+        (config.proxy.upgrade_socket).clone_from(&self.running.proxy.upgrade_socket);
         self.entrance.configure(&config.registry);
         adopt_certificates(&self.running.proxy.listen, &config.proxy.listen);
         self.registry
@@ -87,7 +89,7 @@ impl Reloader {
         self.running.policies = config.policies;
         self.running.routing = config.routing;
         self.running.registry = ControlPlane {
-            listen: self.running.registry.listen,
+            listen: self.running.registry.listen.clone(),
             tls: self.running.registry.tls.take(),
             store: self.running.registry.store.clone(),
             pull: self.running.registry.pull.take(),

@@ -164,6 +164,7 @@ impl Signals {
             );
         }
         self.phases.control_closing.send_replace(true);
+        self.held.release_registry();
         self.phases.door.send_replace(Door::Gone);
         // Every receiver belongs to the control plane and its streams, and goes with them.
         if timeout(CONTROL_GRACE, self.phases.control_closing.closed())

@@ -117,7 +117,9 @@ pub(super) mod tests {
             min_ttl: Duration::from_secs(1),
             max_ttl: Duration::from_secs(60),
             allow: vec!["10.0.0.0/8".parse().unwrap()],
+            allow_paths: Vec::new(),
             own: Vec::new(),
+            own_paths: Vec::new(),
             limits: Limits::default(),
         };
         let observer = Arc::new(clusters.clone());

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::address;
 use crate::api::body;
 use crate::api::caller::InstancePath;
 use crate::api::problem::{Faults, Problem};
@@ -27,11 +27,12 @@ pub(super) struct Registration {
     service: Option<ServiceName>,
     /// Names the instance in a batch; elsewhere the path does, and this must agree.
     id: Option<InstanceId>,
-    /// Where it listens; where the call comes from unless given.
+    /// Where it listens; where the call comes from unless given. A Unix socket may be registered by
+    /// callers on the same machine, where the configuration allows it.
     #[schema(inline)]
     address: Option<Address>,
-    /// The port it listens on.
-    #[schema(value_type = u16, minimum = 1, maximum = 65_535, required)]
+    /// The port it listens on; none beside a Unix socket, and needed otherwise.
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 65_535)]
     port: Option<Integer<1, 65_535>>,
     scheme: Option<Scheme>,
     /// Its share of the traffic relative to the other instances, 1 unless given; 0 takes none.
@@ -130,22 +131,14 @@ fn finish(instance: Option<Instance>, faults: Faults) -> Result<Instance, Proble
 }
 
 impl Registration {
-    /// The instance described; `None` if it has no port, which is then among `faults`.
+    /// The instance described; `None` if it is not told where it is, which is then among `faults`.
     fn instance(
         self,
         path: InstancePath,
         defaults: Defaults,
         faults: &mut Faults,
     ) -> Option<Instance> {
-        let port = self
-            .port
-            .and_then(|port| NonZeroU16::new(u16::try_from(port.0).ok()?));
-        if port.is_none() && !faults.cover("port") {
-            faults.add(
-                "port",
-                "is missing (expected a whole number from 1 to 65535)",
-            );
-        }
+        let address = place(self.address, self.port, defaults.address, faults);
         let ttl = match self.lease {
             None => Some(defaults.ttl),
             Some(None) => None,
@@ -155,11 +148,7 @@ impl Registration {
         Some(Instance {
             service: path.service,
             id: path.id,
-            address: SocketAddr::new(
-                self.address.map_or(defaults.address, |address| address.0),
-                port?.get(),
-            )
-            .into(),
+            address: address?,
             scheme: self.scheme.unwrap_or_default(),
             weight: self
                 .weight
@@ -172,6 +161,35 @@ impl Registration {
             generation: self.generation.map(|generation| generation.0),
         })
     }
+}
+
+/// Where the instance is; `None` when that is among `faults`.
+fn place(
+    address: Option<Address>,
+    port: Option<Integer<1, 65_535>>,
+    default: IpAddr,
+    faults: &mut Faults,
+) -> Option<address::Address> {
+    let port = port.and_then(|port| u16::try_from(port.0).ok());
+    let ip = match (address, port) {
+        (Some(Address::Unix(_)), Some(_)) => {
+            faults.add(
+                "port",
+                "goes with an IP address (expected none beside a Unix socket)",
+            );
+            return None;
+        }
+        (Some(Address::Unix(socket)), None) => return Some(socket),
+        (Some(Address::Ip(ip)), _) => ip,
+        (None, _) => default,
+    };
+    if port.is_none() && !faults.cover("port") {
+        faults.add(
+            "port",
+            "is missing (expected a whole number from 1 to 65535)",
+        );
+    }
+    Some(SocketAddr::new(ip, port?).into())
 }
 
 #[cfg(test)]
@@ -204,6 +222,17 @@ mod tests {
         assert_eq!(instance.ttl, Some(Duration::from_secs(15)));
         assert_eq!(instance.check, CheckOverride::default());
         assert_eq!(instance.scheme, Scheme::Http);
+    }
+
+    #[test]
+    fn so_is_the_path_of_a_socket() {
+        for body in [
+            json!({"address": "unix:/run/app.sock"}),
+            json!({"address": "unix:/run/app.sock", "port": null}),
+        ] {
+            let instance = read_at(&path(), body, defaults()).unwrap();
+            assert_eq!(instance.address.to_string(), "unix:/run/app.sock");
+        }
     }
 
     #[test]
@@ -243,6 +272,15 @@ mod tests {
             (json!({"port": null}), "port"),
             (json!({"port": 1, "address": "db.internal"}), "address"),
             (json!({"port": 1, "address": "10.0.0.5:80"}), "address"),
+            (json!({"port": 1, "address": "unix:/a"}), "port"),
+            (json!({"address": "unix:a"}), "address"),
+            (json!({"address": "unix:"}), "address"),
+            (json!({"address": "unix:/a\u{0}"}), "address"),
+            (json!({"address": "unix:/a\n"}), "address"),
+            (
+                json!({"address": format!("unix:/{}", "a".repeat(107))}),
+                "address",
+            ),
             (json!({"port": 1, "weight": -1}), "weight"),
             (json!({"port": 1, "weight": 65_536}), "weight"),
             (json!({"port": 1, "weight": 1.5}), "weight"),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::address::{self, MAX_PATH, UNIX};
 use crate::api::openapi::schemas;
 
 /// A whole number from `MIN` to `MAX`.
@@ -82,17 +83,42 @@ pub(super) fn whole(number: f64) -> Option<u64> {
 /// Any `u64`.
 pub(super) type Generation = Integer<0, { u64::MAX }>;
 
-/// An IP address. Names are refused: resolving them is up to whoever registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Address(pub(super) IpAddr);
+/// Where an instance is: an IP address, or a Unix socket. Names are refused: resolving them is up to
+/// whoever registers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Ip(IpAddr),
+    Unix(address::Address),
+}
 
 impl PartialSchema for Address {
     fn schema() -> RefOr<Schema> {
-        schemas::address("An IP address. Names are not resolved.").into()
+        let socket = schemas::text(
+            r"^unix:/[^\x00-\x1F\x7F-\x9F]*$",
+            "A Unix socket.",
+            "unix:/run/app.sock",
+        );
+        schemas::ip_address(
+            "An IP address, or the absolute path of a Unix socket in at most 107 bytes. Names are \
+             not resolved.",
+        )
+        .item(socket.max_length(Some(UNIX.len() + MAX_PATH)))
+        .into()
     }
 }
 
 impl ToSchema for Address {}
+
+/// The IP address of somebody.
+pub(super) struct IpAddress;
+
+impl PartialSchema for IpAddress {
+    fn schema() -> RefOr<Schema> {
+        schemas::ip_address("An IP address.").into()
+    }
+}
+
+impl ToSchema for IpAddress {}
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -101,14 +127,19 @@ impl<'de> Deserialize<'de> for Address {
             type Value = Address;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an IP address such as 10.0.0.5 or fd00::5 (names are not resolved)")
+                f.write_str(
+                    "an IP address such as 10.0.0.5 or fd00::5 (names are not resolved), or a Unix \
+                     socket such as unix:/run/app.sock",
+                )
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Address, E> {
-                match text.parse::<IpAddr>() {
-                    Ok(address) => Ok(Address(address.to_canonical())),
-                    Err(_) => Err(E::invalid_value(Unexpected::Str(text), &self)),
-                }
+                let read = if text.starts_with(UNIX) {
+                    text.parse().ok().map(Address::Unix)
+                } else {
+                    (text.parse::<IpAddr>().ok()).map(|ip| Address::Ip(ip.to_canonical()))
+                };
+                read.ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
             }
         }
         deserializer.deserialize_str(Literal)
@@ -234,8 +265,11 @@ mod tests {
     fn a_name_is_no_address() {
         assert!(error::<Address>(json!("db.internal")).contains("names are not resolved"));
         assert!(error::<Address>(json!(7)).contains("expected an IP address"));
+        assert!(error::<Address>(json!("unix:app.sock")).contains("a Unix socket such as"));
         let mapped: Address = serde_json::from_value(json!("::ffff:10.0.0.5")).unwrap();
-        assert_eq!(mapped.0, "10.0.0.5".parse::<IpAddr>().unwrap());
+        assert_eq!(mapped, Address::Ip("10.0.0.5".parse().unwrap()));
+        let socket: Address = serde_json::from_value(json!("unix:/run/a.sock")).unwrap();
+        assert_eq!(socket, Address::Unix("unix:/run/a.sock".parse().unwrap()));
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(in crate::api) fn moment() -> AnyOfBuilder {
 }
 
 /// An IP address, version 4 or 6.
-pub(in crate::api) fn address(description: &str) -> AnyOfBuilder {
+pub(in crate::api) fn ip_address(description: &str) -> AnyOfBuilder {
     let version = |format| {
         ObjectBuilder::new()
             .schema_type(Type::String)

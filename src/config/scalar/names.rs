@@ -11,6 +11,7 @@ use super::words::quoted;
 use crate::address::{Address, UNIX};
 use crate::balance::HashOn;
 use crate::names::ServiceName;
+use crate::registry::AllowedPath;
 
 pub(super) fn place(text: &str) -> Result<Address, String> {
     if text.starts_with(UNIX) {
@@ -21,7 +22,7 @@ pub(super) fn place(text: &str) -> Result<Address, String> {
     address(text).map(Address::from)
 }
 
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+fn address(text: &str) -> Result<SocketAddr, String> {
     if let Some(port) = text.strip_prefix("localhost:")
         && let Ok(port) = port.parse()
     {
@@ -36,6 +37,21 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
             format!("{} is not an address", quoted(text))
         }
     })
+}
+
+/// Where an instance may be.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::config) enum Allow {
+    Network(IpNet),
+    Path(AllowedPath),
+}
+
+pub(super) fn allow(text: &str) -> Result<Allow, String> {
+    match text.strip_prefix(UNIX) {
+        None => network(text).map(Allow::Network),
+        Some(path) => (AllowedPath::parse(path).map(Allow::Path))
+            .ok_or_else(|| format!("{} is no such path", quoted(text))),
+    }
 }
 
 pub(super) fn network(text: &str) -> Result<IpNet, String> {

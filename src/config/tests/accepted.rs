@@ -98,14 +98,14 @@ fn listeners_are_an_address_a_mapping_or_a_list_of_them() {
 #[test]
 fn the_planes_are_what_was_written() {
     let config = config(
-        "proxy: {threads: 4, trusted_proxies: [10.1.2.3/8, 192.0.2.1], shutdown_grace: 0s}
+        "proxy: {threads: 4, trusted_proxies: [10.1.2.3/8, unix, 192.0.2.1], shutdown_grace: 0s}
 registry:
   listen: 0.0.0.0:8500
   auth: none
   store: {memory: }
   lease: {ttl: 5s, min: 500ms, max: 1m}
   admission: trust
-  allow: 10.0.0.0/8
+  allow: [10.0.0.0/8, unix:/run/app/]
 default_routes: on
 host_suffix: .Internal.example
 ",
@@ -113,10 +113,12 @@ host_suffix: .Internal.example
     assert_eq!(config.proxy.threads, Some(4));
     assert_eq!(
         config.proxy.trusted_proxies,
-        TrustedProxies(vec![
-            "10.0.0.0/8".parse().unwrap(),
-            "192.0.2.1/32".parse().unwrap()
-        ])
+        TrustedProxies {
+            networks: ["10.0.0.0/8", "192.0.2.1/32"]
+                .map(|network| network.parse().unwrap())
+                .into(),
+            unix: true,
+        }
     );
     assert_eq!(config.proxy.shutdown_grace, Duration::ZERO);
     assert_eq!(config.registry.listen, "0.0.0.0:8500".parse().unwrap());
@@ -127,7 +129,9 @@ host_suffix: .Internal.example
             min_ttl: Duration::from_millis(500),
             max_ttl: Duration::from_secs(60),
             allow: vec!["10.0.0.0/8".parse().unwrap()],
+            allow_paths: vec![crate::registry::AllowedPath::Folder("/run/app/".into())],
             own: Vec::new(),
+            own_paths: Vec::new(),
             limits: Limits::default(),
         }
     );

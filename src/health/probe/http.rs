@@ -160,7 +160,7 @@ fn request(address: &Address, path: &str) -> Option<RequestHeader> {
         .then(|| PathAndQuery::try_from(path).ok())??;
     let mut request = RequestHeader::build(Method::GET, b"/", Some(2)).ok()?;
     request.set_uri(target.into());
-    request.insert_header("Host", address.to_string()).ok()?;
+    request.insert_header("Host", address.authority()).ok()?;
     request.insert_header("User-Agent", USER_AGENT).ok()?;
     Some(request)
 }

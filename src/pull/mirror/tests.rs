@@ -78,7 +78,9 @@ impl Scene {
             min_ttl: TTL,
             max_ttl: TTL,
             allow: vec!["0.0.0.0/0".parse().unwrap()],
+            allow_paths: Vec::new(),
             own: Vec::new(),
+            own_paths: Vec::new(),
             limits: Limits::default(),
         };
         let actor = registry_a();

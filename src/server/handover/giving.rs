@@ -1,10 +1,9 @@
 //! The predecessor: waits to be asked, hands over, and takes back what its successor does not take.
 
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::{error, info, warn};
@@ -24,18 +23,12 @@ use crate::server::store;
 
 use super::channel::{Channel, ChannelError};
 use super::message::PROTOCOL;
-use super::{LETTING_GO, Message, Place, STARTING, STEP};
+use super::{Held, Holdings, LETTING_GO, Message, Place, STARTING, STEP};
 
 /// How long a successor that failed may keep the store before it is killed.
 const REMAINS: Duration = Duration::from_secs(5);
 /// How long to wait when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The listening sockets, each with the address it was configured for.
-pub(in crate::server) struct Holdings {
-    pub(in crate::server) proxy: Vec<(SocketAddr, TcpListener)>,
-    pub(in crate::server) registry: (SocketAddr, TcpListener),
-}
 
 /// What there is to hand over. Cheap to clone.
 #[derive(Clone)]
@@ -46,28 +39,6 @@ pub(in crate::server) struct Giver {
     pub(in crate::server) splits: Arc<Splits>,
     pub(in crate::server) store: config::Store,
     pub(in crate::server) held: Held,
-}
-
-/// The sockets for a process to come, until this one leaves: an open socket would keep clients
-/// waiting for nobody.
-#[derive(Clone)]
-pub(in crate::server) struct Held(Arc<Mutex<Option<Holdings>>>);
-
-impl Held {
-    pub(in crate::server) fn new(holdings: Option<Holdings>) -> Self {
-        Self(Arc::new(Mutex::new(holdings)))
-    }
-
-    /// Closes them. Whoever accepts from them must still do so: what comes between the last accept
-    /// and the last close is refused by the system.
-    pub(in crate::server) fn release(&self) {
-        self.lock().take();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Holdings>> {
-        // Nothing under the lock leaves it half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Why there was no handover.
@@ -125,7 +96,11 @@ impl Giver {
     /// One conversation, with nobody else at it if `alone`.
     fn answer(&self, stream: UnixStream, alone: bool, handle: &Handle) -> Result<(), Broken> {
         let mut channel = Channel::new(stream).map_err(ChannelError::from)?;
-        match self.converse(&mut channel, alone, handle) {
+        let outcome = self.converse(&mut channel, alone, handle);
+        if alone && outcome.is_err() {
+            self.held.reclaim();
+        }
+        match outcome {
             Err(Broken::Refused(why)) => {
                 channel.send(&Message::Refused { why: why.clone() }, STEP)?;
                 Err(Broken::Refused(why))
@@ -203,20 +178,22 @@ impl Giver {
     }
 
     fn welcome(&self, channel: &mut Channel) -> Result<(), Broken> {
-        let holdings = self.held.lock();
-        let Some(Holdings { proxy, registry }) = &*holdings else {
-            return Err(Broken::Refused("this process is leaving".to_owned()));
-        };
-        let welcome = Message::Welcome {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: process::id(),
-            store: self.store.whereabouts(),
-            proxy: proxy.iter().map(|(address, _)| *address).collect(),
-            registry: registry.0,
-        };
-        let sockets = proxy.iter().chain([registry]);
-        let files: Vec<_> = sockets.map(|(_, socket)| socket.as_fd()).collect();
-        Ok(channel.send_with(&welcome, &files, STEP)?)
+        let lent = self.held.lend(|Holdings { proxy, registry }| {
+            let welcome = Message::Welcome {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: process::id(),
+                store: self.store.whereabouts(),
+                proxy: proxy.iter().map(|(address, _)| address.clone()).collect(),
+                registry: registry.0.clone(),
+            };
+            let sockets = proxy.iter().chain([registry]);
+            let files: Vec<_> = sockets.map(|(_, socket)| socket.as_fd()).collect();
+            channel.send_with(&welcome, &files, STEP)
+        });
+        match lent {
+            Some(sent) => Ok(sent?),
+            None => Err(Broken::Refused("this process is leaving".to_owned())),
+        }
     }
 
     async fn shut(&self) {

@@ -1,9 +1,10 @@
 //! What the two processes say to each other, a line of JSON each.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
 
 /// The version of this protocol. Processes that speak different ones part at once.
 pub(super) const PROTOCOL: u32 = 1;
@@ -26,8 +27,8 @@ pub(super) enum Message {
         version: String,
         pid: u32,
         store: String,
-        proxy: Vec<SocketAddr>,
-        registry: SocketAddr,
+        proxy: Vec<Address>,
+        registry: Address,
     },
     /// Successor: has everything but the store.
     Ready,

@@ -36,7 +36,7 @@ impl Handover {
         if let Some(successor) = self.successor.take() {
             let ending = tokio::task::spawn_blocking(move || successor.serving()).await;
             match ending {
-                Ok(Ending::Alone) => {}
+                Ok(Ending::Alone) => self.giver.held.take_over(),
                 Ok(Ending::Withdrawn(why)) => return self.withdraw(why).await,
                 Err(error) => return self.withdraw(error.to_string()).await,
             }

@@ -1,6 +1,5 @@
 //! The successor: asks for the sockets, then for the store, and says when it serves.
 
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process;
@@ -9,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
+use crate::address::Address;
 use crate::config::{Config, Store};
 use crate::registry::store::{Recovered, carried};
 use crate::server::StartError;
+use crate::server::listening::Listening;
 use crate::server::sockets::{self, Sockets};
 
 use super::channel::{Channel, ChannelError};
@@ -71,8 +72,8 @@ pub(in crate::server) fn take_sockets(config: &Config) -> Result<(Sockets, Succe
 /// What the other has: configured addresses and the sockets that listen there.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Offer {
-    pub(in crate::server) proxy: Vec<(SocketAddr, TcpListener)>,
-    pub(in crate::server) registry: Vec<(SocketAddr, TcpListener)>,
+    pub(in crate::server) proxy: Vec<(Address, Listening)>,
+    pub(in crate::server) registry: Vec<(Address, Listening)>,
 }
 
 fn ask(channel: &mut Channel, store: &Store) -> Result<Offer, TakeOverError> {
@@ -108,9 +109,13 @@ fn ask(channel: &mut Channel, store: &Store) -> Result<Offer, TakeOverError> {
         return Err(ChannelError::Nonsense(problem).into());
     }
     let of_registry = files.split_off(proxy.len());
-    let paired = |addresses: Vec<SocketAddr>, files: Vec<OwnedFd>| {
-        let sockets = files.into_iter().map(TcpListener::from);
-        addresses.into_iter().zip(sockets).collect()
+    let paired = |addresses: Vec<Address>, files: Vec<OwnedFd>| {
+        let both = addresses.into_iter().zip(files);
+        let socket = |(address, file)| {
+            let socket = Listening::from_file(&address, file);
+            (address, socket)
+        };
+        both.map(socket).collect()
     };
     Ok(Offer {
         proxy: paired(proxy, files),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::native::described::Described;
-use crate::api::native::wire::Address;
+use crate::api::native::wire::IpAddress;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::event::{Actor, Event};
 use crate::registry::snapshot::Revision;
@@ -39,7 +39,7 @@ struct By<'a> {
     /// `client`, the `registry` that is mirrored, or `callboard` itself.
     actor: &'static str,
     /// Where the client called from.
-    #[schema(value_type = Option<Address>, required)]
+    #[schema(value_type = Option<IpAddress>, required)]
     peer: Option<IpAddr>,
     /// The name of the token it showed.
     #[schema(required)]

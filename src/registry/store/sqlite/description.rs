@@ -2,7 +2,8 @@
 //!
 //! These types are apart from [`Instance`], so that neither an API nor the registry can change what
 //! files of the past mean. A field that is not known is refused: to leave it out would treat an
-//! instance otherwise than it asked for. A version that adds one raises the schema's version.
+//! instance otherwise than it asked for. What adds a field or a value raises the version that a row
+//! with it needs: [`version`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
@@ -15,6 +16,17 @@ use crate::instance::check::{CheckKind, CheckOverride, GrpcCheck, HttpCheck};
 use crate::instance::{Instance, Scheme};
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::rules::within_limits;
+
+use super::schema::FIRST;
+
+/// The version of the layout that an instance's description can be read by: 2 knows Unix sockets, the
+/// schemes beside `http` and checks over gRPC.
+pub(super) fn version(instance: &Instance) -> i32 {
+    let is_first = instance.address.inet().is_some()
+        && instance.scheme == Scheme::Http
+        && !matches!(instance.check.kind, Some(CheckKind::Grpc(_)));
+    if is_first { FIRST } else { 2 }
+}
 
 /// Everything an instance says of itself, its names apart.
 #[derive(Debug, Serialize, Deserialize)]
@@ -274,6 +286,28 @@ mod tests {
             ttl: None,
             ..plain.clone()
         }]) {
+            assert_eq!(read(&written(&instance)), Ok(instance));
+        }
+    }
+
+    #[test]
+    fn only_what_the_first_version_does_not_know_asks_for_the_second() {
+        let plain = instance("web", "a");
+        assert_eq!(version(&plain), 1);
+        let socket = Instance {
+            address: "unix:/run/a.sock".parse().unwrap(),
+            ..plain.clone()
+        };
+        let secured = Instance {
+            scheme: Scheme::H2,
+            ..plain.clone()
+        };
+        let mut asked = plain;
+        asked.check.kind = Some(CheckKind::Grpc(GrpcCheck {
+            service: String::new(),
+        }));
+        for instance in [socket, secured, asked] {
+            assert_eq!(version(&instance), 2);
             assert_eq!(read(&written(&instance)), Ok(instance));
         }
     }

@@ -9,7 +9,7 @@ use crate::registry::store::StoreError;
 
 use super::fault::{Fault, failed, fault, store_error};
 use super::files::Files;
-use super::schema::{APPLICATION, TABLES, VERSION, open_to_read};
+use super::schema::{APPLICATION, FIRST, TABLES, VERSION, open_to_read};
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Identity {
                      {VERSION}); it is left as it is"
                 ),
             )),
-            (APPLICATION, VERSION) if has_ours => Ok(Found::Ours),
+            (APPLICATION, FIRST..=VERSION) if has_ours => Ok(Found::Ours),
             (APPLICATION, _) => Ok(Found::Damaged("it lacks tables".to_owned())),
             (other, _) if has_ours => Ok(Found::Damaged(format!(
                 "its application_id is {other} (expected {APPLICATION})"
@@ -148,10 +148,10 @@ mod tests {
         assert!(marked.contains("another program"), "{marked}");
         let newer = inspected(|path| {
             create(path, |_| Ok(())).unwrap();
-            sql(path, "PRAGMA user_version = 2");
+            sql(path, "PRAGMA user_version = 3");
         });
         let newer = newer.unwrap_err();
-        assert!(newer.contains("a.db has layout 2"), "{newer}");
+        assert!(newer.contains("a.db has layout 3"), "{newer}");
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::path::Path;
 
 use rusqlite::{Connection, Transaction, params};
 
+use super::description::version;
 use super::row::{COLUMNS, EventRow, INSERT};
-use super::schema::{Mark, open_to_read};
+use super::schema::{FIRST, Mark, open_to_read, raise};
 
 /// How many reads may fail before the rest is given up.
 const ATTEMPTS: usize = 512;
@@ -45,9 +46,11 @@ pub(super) fn salvage(damaged: &Path, into: &Transaction<'_>) -> rusqlite::Resul
         from: &from,
         into,
         events: 0,
+        version: FIRST,
         attempts: ATTEMPTS,
     };
     sweep.stretch(0, i64::MAX)?;
+    raise(into, sweep.version)?;
     let mut salvaged = Salvaged {
         events: sweep.events,
         ..Salvaged::default()
@@ -87,6 +90,8 @@ struct Sweep<'a> {
     from: &'a Connection,
     into: &'a Transaction<'a>,
     events: usize,
+    /// The version of the layout that all of them can be read by.
+    version: i32,
     attempts: usize,
 }
 
@@ -134,8 +139,9 @@ impl Sweep<'_> {
             while let Some(row) = rows.next().map_err(Side::From)? {
                 if let Ok(row) = EventRow::read(row) {
                     reached = Some(row.revision);
-                    if row.event().is_ok() {
+                    if let Ok(event) = row.event() {
                         row.insert(&mut insert).map_err(Side::Into)?;
+                        self.version = (self.version).max(version(&event.member.instance));
                         self.events += 1;
                     }
                 }

@@ -11,8 +11,12 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 /// `cbrd`: marks a file as callboard's.
 pub(super) const APPLICATION: i32 = 0x6362_7264;
-/// The layout's version; a file with a later one is left alone.
-pub(super) const VERSION: i32 = 1;
+/// The version of a new file's layout.
+pub(super) const FIRST: i32 = 1;
+/// The last version that is understood; a file with a later one is left alone. What each brings is said
+/// in [`description`](super::description). A file has the lowest that all of its rows can be read by,
+/// so that an earlier callboard can have it back as long as that is possible.
+pub(super) const VERSION: i32 = 2;
 /// The tables, by which a file with a damaged mark is known all the same.
 pub(super) const TABLES: [&str; 4] = ["damaged", "events", "members", "meta"];
 
@@ -141,7 +145,7 @@ pub(super) fn create(
     let transaction = db.transaction()?;
     transaction.execute_batch(LAYOUT)?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
-    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.pragma_update(None, "user_version", FIRST)?;
     fill(&transaction)?;
     transaction.commit()?;
     db.close().map_err(|(_, error)| error)
@@ -160,6 +164,15 @@ pub(super) fn open(path: &Path, sync: Sync) -> rusqlite::Result<Connection> {
     // The first look makes the log.
     Mark::Compacted.read(&db)?;
     Ok(db)
+}
+
+/// Marks the file as one that is understood from `version` on; never as one of an earlier.
+pub(super) fn raise(db: &Connection, version: i32) -> rusqlite::Result<()> {
+    let now: i32 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if now < version {
+        db.pragma_update(None, "user_version", version)?;
+    }
+    Ok(())
 }
 
 /// Carries the log over into the database, so that what is written next needs no new room for it.

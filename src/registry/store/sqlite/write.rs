@@ -12,8 +12,9 @@ use crate::registry::event::{Actor, Change, Event};
 use crate::registry::snapshot::{Fitness, Member, Revision, Snapshot};
 use crate::registry::store::StoreError;
 
+use super::description;
 use super::row::{EventRow, INSERT, column};
-use super::schema::Mark;
+use super::schema::{self, Mark};
 use super::time::millis;
 
 /// A new description keeps how the instance was found unless ?4 says that it is another one.
@@ -54,6 +55,10 @@ pub(super) fn insert(
     rows: &Rows<'_>,
     before: &Snapshot,
 ) -> rusqlite::Result<()> {
+    let versions = rows
+        .iter()
+        .map(|(_, event)| description::version(&event.member.instance));
+    schema::raise(transaction, versions.max().unwrap_or(schema::FIRST))?;
     let mut event_statement = transaction.prepare(INSERT)?;
     let mut upsert = transaction.prepare(UPSERT_MEMBER)?;
     let mut delete = transaction.prepare(DELETE_MEMBER)?;
