@@ -179,11 +179,11 @@ async fn a_file_that_a_later_version_has_written_is_refused_and_left_alone() {
     callboard.crash();
     let file = callboard.folder().join(FILE);
     let db = Connection::open(&file).unwrap();
-    db.pragma_update(None, "user_version", 2).unwrap();
+    db.pragma_update(None, "user_version", 3).unwrap();
     drop(db);
     let before = fs::read(&file).unwrap();
     let refusal = refusal(&file);
-    assert!(refusal.contains("has layout 2"), "{refusal}");
+    assert!(refusal.contains("has layout 3"), "{refusal}");
     assert_eq!(fs::read(&file).unwrap(), before);
 }
 

@@ -50,6 +50,8 @@ mod splitting;
 mod starting;
 mod tls;
 mod tokens;
+mod unix_instances;
+mod unix_listeners;
 mod upgrading;
 mod upgrading_in_vain;
 mod upgrading_killed;
