@@ -1,5 +1,6 @@
 //! What operators and orchestrators ask of callboard itself.
 
+mod certificates;
 mod connections;
 pub mod health;
 mod metrics;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::acme::Expiries;
 use crate::proxy::tcp::counts::Counts;
 use crate::pull::status::Status;
 use crate::registry::Registry;
@@ -26,6 +28,8 @@ pub struct Sources {
     pub pull: Option<Status>,
     /// What became of clients' connections.
     pub connections: Arc<Counts>,
+    /// When certificates end, if an ACME server gives any.
+    pub certificates: Option<Expiries>,
 }
 
 /// `GET /healthz`, `GET /readyz` and `GET /metrics`, without a fallback.

@@ -15,6 +15,7 @@ mod access;
 mod diagnostic;
 mod document;
 mod listeners;
+mod names;
 mod planes;
 mod policy;
 mod pulling;
@@ -250,6 +251,7 @@ impl Config {
                 old_listen.len() != new_listen.len()
                     || (old_listen.iter().zip(new_listen)).any(|(old, new)| !old.can_become(new)),
             ),
+            ("proxy.acme", self.proxy.acme != new.proxy.acme),
             ("proxy.zone", self.policies.zone != new.policies.zone),
             ("proxy.threads", self.proxy.threads != new.proxy.threads),
             (

@@ -18,6 +18,7 @@ pub mod listener;
 mod mirror;
 mod patience;
 mod peer;
+mod proof;
 mod relay;
 mod request_id;
 pub mod retry;
@@ -44,6 +45,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
+use crate::acme::Challenges;
 use crate::cluster::Cluster;
 use crate::cluster::clusters::Clusters;
 use crate::grpc::Code;
@@ -82,6 +84,7 @@ pub struct DataPlane {
     gate: Arc<Gate>,
     exchange: Arc<Exchange>,
     mirrors: Mirrors,
+    challenges: Option<Challenges>,
 }
 
 impl DataPlane {
@@ -99,7 +102,14 @@ impl DataPlane {
             gate,
             exchange: Arc::default(),
             mirrors: Mirrors::default(),
+            challenges: None,
         }
+    }
+
+    /// Answers ACME servers from `challenges`, whatever the routes are.
+    #[must_use]
+    pub fn proving(self, challenges: Option<Challenges>) -> Self {
+        Self { challenges, ..self }
     }
 
     /// Finds out where a request goes and what it is known by.
@@ -210,6 +220,12 @@ impl ProxyHttp for DataPlane {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         prepare(session);
+        if let Some(challenges) = &self.challenges
+            && let Some(proof) = proof::asked_for(challenges, session)
+        {
+            proof::answer(session, proof, self.gate.is_closing()).await?;
+            return Ok(true);
+        }
         let aimed = self.aim(session, context);
         match aimed.and_then(|target| limit_body(session, &target.rules).map(|()| target)) {
             Ok(target) => {

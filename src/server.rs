@@ -11,6 +11,7 @@ mod data_plane;
 mod door;
 mod entrance;
 mod handover;
+mod issued;
 mod listening;
 mod nameplate;
 mod own;
@@ -32,6 +33,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, GenBackgroundService, background_service};
 
+use crate::acme::Certifier;
 use crate::address::Address;
 use crate::admin;
 use crate::api::Api;
@@ -164,6 +166,8 @@ fn serve(
         path,
         failure: Arc::clone(&failure),
     };
+    let served: Vec<_> = listeners_of(&config).collect();
+    let certifier = issued::certifier(&config, &served);
     let puller = (config.registry.pull.clone())
         .map(|settings| Puller::new(settings, registry.clone()))
         .transpose()?;
@@ -173,6 +177,7 @@ fn serve(
         registry: registry.clone(),
         pull: puller.as_ref().map(Puller::status),
         connections: Arc::clone(&counts),
+        certificates: certifier.as_ref().map(Certifier::expiries),
     });
     let api = Api {
         registry: registry.clone(),
@@ -186,7 +191,8 @@ fn serve(
         Arc::clone(&splits),
         Arc::clone(&settings),
         Arc::clone(&gate),
-    );
+    )
+    .proving(certifier.as_ref().map(Certifier::challenges));
     let watched = certificates::watched(&config);
     let reloader = Reloader {
         running: config.clone(),
@@ -197,6 +203,7 @@ fn serve(
         listeners,
         splits,
         settings,
+        names_changed: certifier.as_ref().map(Certifier::reconsider),
     };
 
     let mut server = Server::new_with_opt_and_conf(None, server_conf(&config));
@@ -216,7 +223,7 @@ fn serve(
     ));
     server.add_service(data_plane::Bound::new(
         Connections::new(&conf, data_plane, phase.data_closing.clone(), counts),
-        listeners_of(&config).zip(sockets.proxy).collect(),
+        served.into_iter().zip(sockets.proxy).collect(),
         phase.data_closing,
         phases.serving(),
         usize::try_from(open_files / 2).unwrap_or(usize::MAX),
@@ -224,6 +231,10 @@ fn serve(
     server.add_service(Once::service("reload", reloader.run()));
     server.add_service(Once::service("certificates", certificates::keep(watched)));
     server.add_service(Once::service("handover", handover.run()));
+    if let Some(certifier) = certifier {
+        let work = issued::run(certifier, phases.readiness());
+        server.add_service(Once::service("acme", work));
+    }
     if let Some(puller) = puller {
         server.add_service(Once::service("pull", puller.run()));
     }

@@ -21,11 +21,13 @@ use prometheus_client::registry::{Registry, Unit};
 use utoipa::IntoResponses;
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
+use crate::acme::Expiries;
 use crate::proxy::tcp::counts::Counts;
 use crate::pull::status::Report;
 use crate::registry::snapshot::Snapshot;
 
 use super::Sources;
+use super::certificates::Certificates;
 use super::connections::Connections;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,7 +46,8 @@ pub(super) async fn metrics(State(sources): State<Sources>) -> Response {
     let snapshot = sources.registry.snapshot();
     let report = sources.pull.map(|pull| pull.report(Instant::now()));
     let figures = Figures::new(&snapshot, report.as_ref());
-    match page(figures, sources.connections) {
+    let page = page(figures, sources.connections, sources.certificates);
+    match page {
         Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
         Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -72,10 +75,17 @@ impl IntoResponses for Refusals {
     }
 }
 
-fn page(figures: Figures, connections: Arc<Counts>) -> Result<String, fmt::Error> {
+fn page(
+    figures: Figures,
+    connections: Arc<Counts>,
+    certificates: Option<Expiries>,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("callboard");
     registry.register_collector(Box::new(figures));
     registry.register_collector(Box::new(Connections(connections)));
+    if let Some(certificates) = certificates {
+        registry.register_collector(Box::new(Certificates(certificates)));
+    }
     let mut page = String::new();
     encode(&mut page, &registry)?;
     Ok(page)
@@ -149,7 +159,7 @@ mod tests {
             instances: 5,
             pull,
         };
-        insta::assert_snapshot!(page(figures(None), Arc::default()).unwrap(), @r"
+        insta::assert_snapshot!(page(figures(None), Arc::default(), None).unwrap(), @r"
         # HELP callboard_registry_revision The index of the last change to the membership
         # TYPE callboard_registry_revision gauge
         callboard_registry_revision 1795360215363
@@ -165,7 +175,7 @@ mod tests {
             connected: false,
             stale: Duration::from_millis(12_300),
         };
-        let page = page(figures(Some(pull)), Arc::default()).unwrap();
+        let page = page(figures(Some(pull)), Arc::default(), None).unwrap();
         assert!(page.contains("\ncallboard_pull_connected 0\n"), "{page}");
         assert!(
             page.contains("\ncallboard_pull_stale_seconds 12.3\n"),

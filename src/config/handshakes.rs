@@ -175,7 +175,7 @@ pub(super) fn acme(raw: &raw::Acme, path: &Path, report: &mut Report) -> Option<
         }
         return None;
     }
-    Some(acme::Settings {
+    let settings = acme::Settings {
         directory: raw
             .directory
             .as_ref()
@@ -183,5 +183,9 @@ pub(super) fn acme(raw: &raw::Acme, path: &Path, report: &mut Report) -> Option<
         contact: raw.contact.0.iter().map(|raw| raw.0.clone()).collect(),
         path: raw.path.as_ref().map_or(default.path, |raw| raw.0.clone()),
         ca: raw.ca.as_ref().map(|raw| raw.0.clone()),
-    })
+    };
+    if let Err(problem) = settings.check_ca() {
+        report.error(&path.key("ca"), problem);
+    }
+    Some(settings)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::listeners::{listeners, overlap, overlapping};
+use super::names;
 use super::pulling;
 use super::raw;
 use super::report::{Path, Report};
@@ -25,7 +26,7 @@ use crate::units::format_duration;
 /// The data plane.
 pub(super) fn proxy(raw: &raw::Proxy, report: &mut Report) -> Proxy {
     let default = Proxy::default();
-    Proxy {
+    let proxy = Proxy {
         listen: match &raw.listen {
             Some(raw) => listeners(raw, report),
             None => default.listen,
@@ -44,7 +45,9 @@ pub(super) fn proxy(raw: &raw::Proxy, report: &mut Report) -> Proxy {
             let path = Path::default().key("proxy").key("acme");
             handshakes::acme(raw, &path, report)
         }),
-    }
+    };
+    names::check(raw, &proxy, report);
+    proxy
 }
 
 /// The socket at which another process asks to take over: beside what it takes over, unless said
@@ -126,6 +129,7 @@ pub(super) fn control_plane(
         },
         connections: (raw.limits.0.connections.as_ref()).map_or(default.connections, |raw| raw.0),
         tls: (raw.tls.as_ref())
+            .filter(|Section(raw)| names::are_absent(raw, &path.key("tls"), report))
             .and_then(|raw| handshakes::server(&raw.0, &[HTTP_1], &path.key("tls"), report)),
     }
 }

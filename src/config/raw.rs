@@ -8,10 +8,10 @@ use serde::Deserialize;
 use super::access::{SecretFile, Sha256, TokenName, TokenScope, Variable};
 use super::scalar::{
     Admit, Aggression, Allowed, Amount, Balancing, BodyRate, BoundedLoad, BufferSize, ByteSize,
-    CallRate, CheckPath, ClientPattern, Contact, Count, DirectoryUrl, FileMode, FilePath, Grace,
-    GrpcService, Hashed, HeadSize, HeaderCount, HedgeAfter, History, HostName, HostPattern,
-    HostSuffix, InFlight, MaxBody, Method, Name, OnPanic, Percent, PercentOrOff, Period,
-    PeriodOrOff, Place, Protocol, RegistryUrl, RetryCause, ReuseOf, RouteName, RoutePath,
+    CallRate, CertifiedName, CheckPath, ClientPattern, Contact, Count, DirectoryUrl, FileMode,
+    FilePath, Grace, GrpcService, Hashed, HeadSize, HeaderCount, HedgeAfter, History, HostName,
+    HostPattern, HostSuffix, InFlight, MaxBody, Method, Name, OnPanic, Percent, PercentOrOff,
+    Period, PeriodOrOff, Place, Protocol, RegistryUrl, RetryCause, ReuseOf, RouteName, RoutePath,
     SentProxy, SocketPath, Statuses, Switch, SyncLevel, Threads, Times, TlsVersion, TrustedPeer,
     Weight, ZoneName,
 };
@@ -85,7 +85,7 @@ mappings! {
         key: Option<FilePath>,
         ocsp: Option<FilePath>,
         certificates: Several<Section<CertificateFiles>>,
-        acme: Several<HostName>,
+        acme: Several<CertifiedName>,
         #[serde(deserialize_with = "given")]
         clients: Option<Section<ClientCertificates>>,
         min_version: Option<TlsVersion>,

@@ -260,6 +260,20 @@ scalars! {
         let text = text.to_ascii_lowercase();
         if is_domain(&text) { Ok(text) } else { Err(format!("{} is no such name", quoted(&text))) }
     };
+    /// The name that an ACME server gives a certificate for.
+    CertifiedName(String), "the name of a host such as www.example.com", |text| {
+        let text = text.to_ascii_lowercase();
+        if text.starts_with("*.") {
+            Err(format!(
+                "{} is a wildcard, for which a server wants the challenge dns-01, and callboard has none (list each name, or give the certificate as cert and key)",
+                quoted(&text)
+            ))
+        } else if !is_domain(&text) || text.contains('_') || text.parse::<std::net::IpAddr>().is_ok() {
+            Err(format!("{} is no such name", quoted(&text)))
+        } else {
+            Ok(text)
+        }
+    };
     /// Who a client is by its certificate.
     ClientPattern(String), "a name or URI in the client's certificate such as orders.internal, *.internal, spiffe://mesh/orders or spiffe://mesh/*", client_pattern;
     /// How instances are told where a connection is from.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use log::{error, info, warn};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 use crate::address::Address;
 use crate::cluster::clusters::Clusters;
@@ -30,6 +31,8 @@ pub(super) struct Reloader {
     pub(super) listeners: Vec<Address>,
     pub(super) splits: Arc<Splits>,
     pub(super) settings: Arc<ArcSwap<Settings>>,
+    /// Who is to hear that listeners may ask for certificates for other names.
+    pub(super) names_changed: Option<Arc<Notify>>,
 }
 
 impl Reloader {
@@ -97,6 +100,9 @@ impl Reloader {
         };
         self.running.proxy.trusted_proxies = config.proxy.trusted_proxies;
         self.running.proxy.clients = config.proxy.clients;
+        if let Some(changed) = &self.names_changed {
+            changed.notify_one();
+        }
         info!("configuration reloaded");
     }
 }
