@@ -55,7 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "route",
         ],
     ),
-    ("admin", &["units", "registry", "pull", "proxy"]),
+    ("admin", &["units", "acme", "registry", "pull", "proxy"]),
     ("client", &["address"]),
     (
         "config",

@@ -10,6 +10,7 @@
 
 mod support;
 
+mod acme;
 mod addresses;
 mod availability;
 mod balancing;
