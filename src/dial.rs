@@ -1,6 +1,7 @@
 //! Connections to instances, as probes, requests and TCP streams make them alike.
 
 mod fault;
+mod http2;
 mod stream;
 
 use std::os::unix::net::SocketAddr as UnixAddr;
@@ -17,6 +18,7 @@ use crate::instance::Scheme;
 use crate::tls::{Client, Credentials};
 
 pub use fault::{TlsFault, tls_fault};
+pub use http2::to_http2;
 pub use stream::{Handshake, Stream, open};
 
 /// How many requests a connection of HTTP/2 carries at a time, unless the instance allows fewer.

@@ -297,6 +297,9 @@ impl ProxyHttp for DataPlane {
         let strip = context.target()?.strip;
         let prefix = headers::strip_prefix(request, strip)?;
         let shared = context.attempt.as_ref().is_some_and(Attempt::is_shared);
+        if shared {
+            context.begin_stream(session, request).await?;
+        }
         if context.tries.alone && !shared {
             request.insert_header(header::CONNECTION, "close")?;
         }

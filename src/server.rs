@@ -229,7 +229,9 @@ fn serve(
         usize::try_from(open_files / 2).unwrap_or(usize::MAX),
     ));
     server.add_service(Once::service("reload", reloader.run()));
-    server.add_service(Once::service("certificates", certificates::keep(watched)));
+    if !watched.is_empty() {
+        server.add_service(Once::service("certificates", certificates::keep(watched)));
+    }
     server.add_service(Once::service("handover", handover.run()));
     if let Some(certifier) = certifier {
         let work = issued::run(certifier, phases.readiness());

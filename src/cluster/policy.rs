@@ -173,4 +173,23 @@ impl Policies {
     pub fn of(&self, service: &str) -> &Policy {
         self.services.get(service).unwrap_or(&self.default)
     }
+
+    /// Reads the files again that say how TLS is spoken with instances; says whether any had changed.
+    ///
+    /// # Errors
+    /// When a file cannot be read or used, with its setting; what was read before stays in force.
+    pub fn refresh_tls(&self) -> Result<bool, tls::Wrong> {
+        let default = ("defaults".to_owned(), &self.default);
+        let own = (self.services.iter())
+            .filter(|(_, policy)| !Arc::ptr_eq(&policy.tls, &self.default.tls))
+            .map(|(name, policy)| (format!("services.{name}"), policy));
+        let mut changed = false;
+        for (name, policy) in std::iter::once(default).chain(own) {
+            changed |= policy.tls.refresh().map_err(|wrong| tls::Wrong {
+                field: format!("{name}.tls.{}", wrong.field),
+                ..wrong
+            })?;
+        }
+        Ok(changed)
+    }
 }

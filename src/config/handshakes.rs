@@ -76,7 +76,7 @@ pub(super) fn server(
         let certificate = wrong.certificate.and_then(|position| places.get(position));
         match (certificate, wrong.field.as_str()) {
             (Some(certificate), field) => certificate.key(field),
-            (None, "ca") => path.key("clients").key("ca"),
+            (None, "clients.ca") => path.key("clients").key("ca"),
             (None, _) => path.clone(),
         }
     };

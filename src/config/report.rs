@@ -139,6 +139,8 @@ impl<'tree> Spot<'tree> {
                     spot.key_place = None;
                     spot.node = &item.node;
                 }
+                // A list of one may be written as that one.
+                (Step::Item(0), Content::Map(_)) => {}
                 _ => break,
             }
         }

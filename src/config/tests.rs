@@ -37,6 +37,7 @@ fn lines(diagnostics: &[Diagnostic]) -> String {
 
 mod accepted;
 mod exposed;
+mod handshakes;
 mod refused;
 
 proptest! {

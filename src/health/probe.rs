@@ -29,6 +29,7 @@
 
 mod ask;
 mod failure;
+mod grpc;
 mod http;
 mod runner;
 mod schedule;

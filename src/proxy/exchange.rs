@@ -1,23 +1,22 @@
 //! Exchanges with instances beside Pingora's own: it speaks with one instance at a time and only on
 //! behalf of a client that waits, and so can neither [hedge](super::hedge) nor [mirror](super::mirror).
 //!
-//! They are HTTP/1.1 over Pingora's connector, with a pool of kept connections of their own that the
+//! They go over Pingora's connectors, in the version of HTTP that the instance speaks, with a pool of kept connections of their own that the
 //! whole process shares. What a request and an answer look like, what counts as a failure of an
 //! instance, and how long things may take is decided where the ordinary path decides it.
 //!
-//! An [`Answer`] that is dropped takes its connection along: a half-read answer is never left in the pool.
+//! An [`Answer`] that is dropped takes its connection along, unless others share it: a half-read answer
+//! is never left in the pool.
 
 mod delivery;
 mod request;
+mod session;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
 use log::debug;
-use pingora::connectors::ConnectorOptions;
-use pingora::connectors::http::v1::Connector;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession;
 use pingora::upstreams::peer::HttpPeer;
@@ -34,14 +33,12 @@ use super::watchdog::Timer;
 
 pub(super) use delivery::{client_left, deliver};
 pub(super) use request::{can_be_copied, head};
-
-/// Idle connections kept to all instances together.
-const POOL: usize = 4_096;
+use session::{Connectors, Session};
 
 /// The connections; none, and nothing set up for them, until the first is asked for.
 #[derive(Default)]
 pub(super) struct Exchange {
-    connector: OnceLock<Connector>,
+    connectors: OnceLock<Connectors>,
 }
 
 /// What is sent.
@@ -55,7 +52,7 @@ pub(super) struct Request {
 /// An answer of which the head has come.
 pub(super) struct Answer {
     pub(super) head: Box<ResponseHeader>,
-    session: HttpSession,
+    session: Session,
     peer: HttpPeer,
     idle: Duration,
 }
@@ -110,11 +107,21 @@ impl Exchange {
         timeouts: Timeouts,
         deadline: Instant,
     ) -> Result<(Pick, Answer), Lost> {
+        let scheme = pick.endpoint().instance.scheme;
+        if !scheme.is_http() {
+            let failure = Failure::no_http(pick.address(), scheme);
+            pick.withdraw();
+            return Err(Lost {
+                failure: Some(failure),
+                cause: Cause::Withdrawn,
+                pick: None,
+            });
+        }
         let peer = peer_of(&pick, timeouts, deadline, request.may_reuse);
-        let connector =
-            (self.connector).get_or_init(|| Connector::new(Some(ConnectorOptions::new(POOL))));
+        let connectors = self.connectors.get_or_init(Connectors::default);
         loop {
-            let (mut session, reused) = match connector.get_http_session(&peer).await {
+            let idle = pick.endpoint().connection_idle(timeouts.idle);
+            let (mut session, reused) = match connectors.connect(&peer, idle).await {
                 Ok(connected) => connected,
                 Err(error) => {
                     debug!("connect to {}: {error}", peer._address);
@@ -144,7 +151,7 @@ impl Exchange {
                     if let Some(timeout) = hints::keep_alive(&head.headers) {
                         endpoint.announce_keep_alive(timeout);
                     }
-                    let group_key = endpoint.connection_group();
+                    let group_key = peer::of(&pick).group_key;
                     let idle = endpoint.connection_idle(timeouts.idle);
                     let answer = Answer {
                         head,
@@ -190,11 +197,11 @@ impl Exchange {
 
     /// Keeps the connection of an answer that was read to its end, if it is good for another.
     async fn keep(&self, answer: Answer) {
-        if let Some(connector) = self.connector.get()
+        if let Some(connectors) = self.connectors.get()
             && !answer.idle.is_zero()
         {
-            connector
-                .release_http_session(answer.session, &answer.peer, Some(answer.idle))
+            connectors
+                .keep(answer.session, &answer.peer, answer.idle)
                 .await;
         }
     }
@@ -204,7 +211,7 @@ impl Exchange {
     /// # Errors
     /// When the answer breaks off.
     pub(super) async fn discard(&self, mut answer: Answer) -> Result<()> {
-        while answer.session.read_body_ref().await?.is_some() {}
+        while answer.session.piece().await?.is_some() {}
         self.keep(answer).await;
         Ok(())
     }
@@ -215,7 +222,7 @@ impl Answer {
     pub(super) fn own(head: Box<ResponseHeader>, session: HttpSession, peer: HttpPeer) -> Self {
         Self {
             head,
-            session,
+            session: Session::Http1(Box::new(session)),
             peer,
             idle: Duration::ZERO,
         }
@@ -234,51 +241,29 @@ impl Answer {
 fn peer_of(pick: &Pick, timeouts: Timeouts, deadline: Instant, may_reuse: bool) -> HttpPeer {
     let remaining = deadline.saturating_duration_since(Instant::now());
     let mut peer = peer::of(pick);
-    if !may_reuse {
+    if !may_reuse && !peer::is_shared(&peer) {
         peer::isolate(&mut peer);
     }
-    peer.options.connection_timeout = Some(timeouts.connect.min(remaining));
+    let connect = timeouts.connect.min(remaining);
+    peer.options.connection_timeout = Some(connect);
+    peer.options.total_connection_timeout = Some(connect);
     peer
 }
 
-/// Sends the request and reads to the head of the final answer. Interim answers (RFC 9110, section
-/// 15.2) are not for anybody here: no request says that it waits for one.
+/// Sends the request and reads to the head of the final answer.
 async fn converse(
-    session: &mut HttpSession,
+    session: &mut Session,
     request: &Request,
     timeouts: Timeouts,
     deadline: Instant,
 ) -> Result<Box<ResponseHeader>> {
     let late = |kind| move |_| Error::explain(kind, "the time ran out");
-    let sending = async {
-        let head = Box::new(request.head.clone());
-        session.write_request_header(head).await?;
-        if !request.body.is_empty() {
-            session.write_body(&request.body).await?;
-        }
-        session.finish_body().await
-    };
-    timeout_at(deadline.into(), sending)
+    timeout_at(deadline.into(), session.send(request))
         .await
         .map_err(late(ErrorType::WriteTimedout))??;
     let first_byte = (timeouts.first_byte).map(|limit| Instant::now() + limit);
     let deadline = first_byte.map_or(deadline, |limit| limit.min(deadline));
-    let reading = async {
-        loop {
-            session.read_response().await?;
-            match session.resp_header() {
-                Some(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-                    let unasked = "the instance switched protocols unasked";
-                    return Err(Error::explain(ErrorType::H1Error, unasked));
-                }
-                Some(head) if !head.status.is_informational() => {
-                    return Ok(Box::new(head.clone()));
-                }
-                _ => {}
-            }
-        }
-    };
-    timeout_at(deadline.into(), reading)
+    timeout_at(deadline.into(), session.head())
         .await
         .map_err(late(ErrorType::ReadTimedout))?
 }

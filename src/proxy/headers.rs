@@ -88,6 +88,11 @@ pub(super) fn forward(
         // Whoever is told that a request is a copy may well leave out what it is to bring about.
         request.remove_header(mirror::HEADER);
     }
+    if request.version == Version::HTTP_2 && takes_trailers(session.req_header()) {
+        // The one field of a connection that HTTP/2 has (RFC 9113, section 8.2.2), and gRPC asks for;
+        // Pingora removes it with the others.
+        request.insert_header(header::TE, "trailers")?;
+    }
     if let Some(length) = repeated_length(&request.headers) {
         request.insert_header(header::CONTENT_LENGTH, length)?;
     }
@@ -133,6 +138,12 @@ pub(super) fn forward(
     set_unless_kept(request, "X-Forwarded-Proto", Some(scheme), keep)?;
     set_unless_kept(request, "X-Forwarded-Host", host, keep)?;
     set_unless_kept(request, "X-Forwarded-Prefix", stripped.as_deref(), keep)
+}
+
+/// Whether a client of HTTP/2 says that it takes trailers.
+fn takes_trailers(request: &RequestHeader) -> bool {
+    let te = request.headers.get(header::TE);
+    request.version == Version::HTTP_2 && te.is_some_and(|te| te == "trailers")
 }
 
 /// The length to write in place of several. They are equal, or Pingora would have refused the

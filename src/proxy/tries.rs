@@ -6,8 +6,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use http::{Version, header};
 use log::debug;
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -32,7 +33,10 @@ use super::watchdog::{self, Timer};
 
 /// How much later than the [`watchdog`] Pingora gives up a try whose connection carries others.
 const GRACE: Duration = Duration::from_secs(1);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest limit that Pingora is given, which keeps the alarm of every read and write until it
+/// rings.
+const LONGEST_ALARM: Duration = Duration::from_secs(60 * 60);
 
 /// What the tries of one request have in common.
 #[derive(Default)]
@@ -177,14 +181,12 @@ impl Context {
         let connect = timeouts.connect.min(remaining);
         peer.options.connection_timeout = Some(connect);
         peer.options.total_connection_timeout = Some(connect);
-        // Pingora keeps the alarm of a write until it rings.
-        peer.options.write_timeout = Some(remaining).filter(|remaining| *remaining < DAY);
+        peer.options.write_timeout = alarm(remaining);
         if shared {
             // Once a body could not be passed on, Pingora does not listen to the client any more, and
             // nobody is there who would give the try up.
             let longest = remaining.max(timeouts.between_bytes);
-            let longest = Some(longest).filter(|longest| *longest < DAY);
-            peer.options.read_timeout = longest.map(|longest| longest + GRACE);
+            peer.options.read_timeout = alarm(longest + GRACE);
         }
         peer.options.idle_timeout = Some(if switches || (alone && shared) {
             // It cannot be told that its connection is to be closed: turned down, or not at all.
@@ -195,6 +197,38 @@ impl Context {
         self.tries.alone = alone;
         self.pick = Some(pick);
         Ok(Box::new(peer))
+    }
+
+    /// Does what is due before a request goes over a connection that carries others as well.
+    ///
+    /// # Errors
+    /// When the client has left.
+    pub(super) async fn begin_stream(
+        &mut self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+    ) -> Result<()> {
+        let now = Instant::now();
+        let client = session.as_downstream_mut();
+        if client.is_body_empty() {
+            // Pingora sends it whole, and says no more about it.
+            let first_byte = self.target()?.rules.timeouts.first_byte;
+            if let Some(attempt) = &mut self.attempt {
+                attempt.pass_request(0, true, &mut self.arrival, now);
+            }
+            if let Some(attempt) = &self.attempt {
+                attempt.await_head(self.deadlines(), first_byte, now);
+            }
+        }
+        // Pingora does not see the interim answers of HTTP/2, so the client would wait for this one.
+        let waits = request.remove_header(&header::EXPECT).is_some();
+        if waits && self.tries.made == 1 && client.req_header().version == Version::HTTP_11 {
+            client
+                .write_continue_response()
+                .await
+                .map_err(Error::into_down)?;
+        }
+        Ok(())
     }
 
     async fn pause(&mut self) {
@@ -381,12 +415,12 @@ impl Context {
             let refused = Fault::Connect { timed_out: false };
             let wanted = self.target.as_ref().map(|target| &target.policy.retry.on);
             let again = wanted.is_some_and(|on| refused.is_covered(on));
-            error.set_retry(again && self.is_kept(session));
+            error.set_retry(again && self.has_all(session));
             return;
         }
         if fired.is_none() && !self.tries.burnt && is_unseen(error) {
             self.spare_pick();
-            error.set_retry(self.is_kept(session));
+            error.set_retry(self.has_all(session));
             return;
         }
         if reused && fired.is_none() && is_closed(error) {
@@ -423,7 +457,7 @@ impl Context {
             && self.tries.made < MAX_TRIES
             && (self.is_repeatable(session)
                 // Who says so has not worked on the call, whatever it is.
-                || (fault == Fault::Unavailable && self.is_kept(session)))
+                || (fault == Fault::Unavailable && self.has_all(session)))
             && !self.remaining(now).is_zero();
         if !wanted {
             return false;
@@ -440,11 +474,11 @@ impl Context {
 
     /// Whether the request may be sent twice.
     fn is_repeatable(&self, session: &Session) -> bool {
-        session.req_header().method.is_idempotent() && self.is_kept(session)
+        session.req_header().method.is_idempotent() && self.has_all(session)
     }
 
     /// Whether what was passed on of the request's body is still there.
-    fn is_kept(&self, session: &Session) -> bool {
+    fn has_all(&self, session: &Session) -> bool {
         let buffer = self.target.as_ref().map_or(0, |t| t.policy.retry.buffer);
         !session.retry_buffer_truncated() && self.arrival.length <= buffer as u64
     }
@@ -471,6 +505,11 @@ fn is_unseen(error: &Error) -> bool {
 /// before it looked at anything else.
 fn is_turned_away(error: &Error) -> bool {
     matches!(dial::tls_fault(error), Some(dial::TlsFault::Alert(_)))
+}
+
+/// A limit for Pingora; `None` for one that is longer than it should be given.
+fn alarm(limit: Duration) -> Option<Duration> {
+    Some(limit).filter(|limit| *limit <= LONGEST_ALARM)
 }
 
 /// Whether an exchange broke in the way it does when the instance closes the connection.

@@ -83,7 +83,7 @@ pub(super) fn watched(config: &Config) -> Vec<Watched> {
 pub(super) async fn keep(mut watched: Vec<Watched>) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while !watched.is_empty() {
+    loop {
         ticks.tick().await;
         let now = SystemTime::now();
         for watched in &mut watched {

@@ -252,3 +252,90 @@ impl fmt::Debug for Client {
         f.debug_tuple("Client").field(&self.settings).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+
+    fn issue() -> (String, String) {
+        let names = ["orders.callboard".to_owned()];
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
+        (cert.pem(), signing_key.serialize_pem())
+    }
+
+    fn write(folder: &Path) -> ClientSettings {
+        let (cert, key) = issue();
+        let certificate = CertificateFiles {
+            cert: folder.join("own.pem"),
+            key: folder.join("own.key"),
+            ocsp: None,
+        };
+        let ca = folder.join("ca.pem");
+        fs::write(&ca, &cert).unwrap();
+        fs::write(&certificate.cert, cert).unwrap();
+        fs::write(&certificate.key, key).unwrap();
+        ClientSettings {
+            ca: Some(ca),
+            certificate: Some(certificate),
+            ..ClientSettings::default()
+        }
+    }
+
+    #[test]
+    fn certificates_are_for_the_service_unless_another_name_is_given() {
+        assert_eq!(Client::default().server_name("orders"), "orders.callboard");
+        let settings = ClientSettings {
+            server_name: Some("db.internal".to_owned()),
+            ..ClientSettings::default()
+        };
+        let named = Client::load(settings, ".callboard").unwrap();
+        assert_eq!(named.server_name("orders"), "db.internal");
+        assert_ne!(named, Client::default());
+    }
+
+    #[test]
+    fn a_changed_file_makes_another_client_and_a_broken_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = write(folder.path());
+        let client = Client::load(settings.clone(), ".callboard").unwrap();
+        let same = Client::load(settings.clone(), ".callboard").unwrap();
+        assert_eq!(client, same);
+        assert!(!client.refresh().unwrap());
+        let before = client.credentials().fingerprint();
+
+        fs::write(folder.path().join("ca.pem"), issue().0).unwrap();
+        assert!(client.refresh().unwrap());
+        assert_ne!(client.credentials().fingerprint(), before);
+        assert_ne!(client, same);
+
+        let before = client.credentials().fingerprint();
+        for (file, text, field) in [
+            ("ca.pem", "none".to_owned(), "ca"),
+            ("own.key", issue().1, "key"),
+            ("own.pem", String::new(), "cert"),
+        ] {
+            write(folder.path());
+            fs::write(folder.path().join(file), text).unwrap();
+            assert_eq!(client.refresh().unwrap_err().field, field);
+            assert_eq!(client.credentials().fingerprint(), before);
+        }
+    }
+
+    #[test]
+    fn what_is_verified_differs_from_what_is_not() {
+        let settings = ClientSettings {
+            verify: false,
+            ..ClientSettings::default()
+        };
+        let loose = Client::load(settings, ".callboard").unwrap();
+        let strict = Client::default();
+        let of = |client: &Client| client.credentials().fingerprint();
+        assert_ne!(of(&loose), of(&strict));
+        assert!(format!("{:?}", loose.config()).contains("Unverified"));
+        assert!(!format!("{:?}", strict.config()).contains("Unverified"));
+    }
+}

@@ -14,7 +14,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {problem}")]
 pub struct Wrong {
-    /// The setting that names it: `cert`, `key`, `ocsp` or `ca`.
+    /// The setting that names it: `cert`, `key`, `ocsp`, `ca` or `clients.ca`.
     pub field: String,
     /// Which of the certificates it is about, by position; `None` is none of them.
     pub certificate: Option<usize>,

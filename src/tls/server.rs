@@ -1,5 +1,8 @@
 //! What a listener's handshakes go by, once its files are read.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -268,7 +271,7 @@ impl Read {
         let mut issuers_digest = [0; 32];
         let issuers = match &settings.clients {
             Some(ClientCertificates { ca, .. }) => {
-                let (issuers, text) = files::issuers("ca", ca)?;
+                let (issuers, text) = files::issuers("clients.ca", ca)?;
                 issuers_digest = Sha256::digest(text).into();
                 digest.update(issuers_digest);
                 let mut roots = rustls::RootCertStore::empty();
@@ -278,7 +281,7 @@ impl Read {
                             "holds a certificate that is damaged: {error} (expected PEM with the \
                              issuers' certificates)"
                         );
-                        Wrong::new("ca", ca, &problem)
+                        Wrong::new("clients.ca", ca, &problem)
                     })?;
                 }
                 Some(roots)
@@ -331,7 +334,7 @@ fn verifier(
     }
     builder.build().map_err(|error| {
         let problem = format!("cannot be used: {error} (expected the issuers' certificates)");
-        Wrong::new("ca", &clients.ca, &problem)
+        Wrong::new("clients.ca", &clients.ca, &problem)
     })
 }
 
@@ -359,11 +362,9 @@ fn failed(problem: &str) -> Wrong {
 
 impl PartialEq for Server {
     fn eq(&self, other: &Self) -> bool {
-        // One lock at a time, or two comparisons the other way round wait for each other.
-        let (ours, theirs) = (
-            Arc::clone(&self.parts().files),
-            Arc::clone(&other.parts().files),
-        );
+        // One lock at a time: both may be the same, or be compared the other way round elsewhere.
+        let ours = Arc::clone(&self.parts().files);
+        let theirs = Arc::clone(&other.parts().files);
         self.protocols == other.protocols
             && ours.settings == theirs.settings
             && ours.digest == theirs.digest

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::Failure;
+use super::grpc::GrpcAsker;
 use super::http::HttpAsker;
 use crate::dial::Target;
 use crate::instance::check::{Check, CheckKind};
@@ -21,6 +22,7 @@ const LATE: Duration = Duration::from_millis(100);
 /// Asks instances what their checks want to know.
 pub(super) struct Asker {
     http: HttpAsker,
+    grpc: GrpcAsker,
 }
 
 /// The moment by which a probe must be through, and the timeout it stands for.
@@ -34,6 +36,7 @@ impl Asker {
     pub(super) fn new() -> Self {
         Self {
             http: HttpAsker::new(),
+            grpc: GrpcAsker::default(),
         }
     }
 
@@ -43,7 +46,7 @@ impl Asker {
         match &check.kind {
             CheckKind::Tcp => self.connect(target, deadline).await,
             CheckKind::Http(http) => self.http.get(target, http, deadline).await,
-            CheckKind::Grpc(_) => self.connect(target, deadline).await,
+            CheckKind::Grpc(grpc) => self.grpc.check(target, grpc, deadline).await,
         }
     }
 

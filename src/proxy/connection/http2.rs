@@ -136,7 +136,7 @@ fn options(limits: &Clients) -> Builder {
         // Streams that were reset before they were looked at, and those that the client made the engine
         // reset (CVE-2025-8671).
         .max_pending_accept_reset_streams(limits.max_streams.clamp(20, 1_000) as usize)
-        .max_local_error_reset_streams(Some(512));
+        .max_local_error_reset_streams(Some(1_024));
     options
 }
 
@@ -175,6 +175,10 @@ struct Marks {
 }
 
 /// What happens on a connection.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is taken apart as soon as it is made, and a request is the usual one"
+)]
 enum Event {
     Request(http::Request<RecvStream>, SendResponse<Bytes>),
     /// A request ended.

@@ -49,7 +49,7 @@ pub(in crate::proxy) async fn deliver(
         let limit = ends.map_or(silence, |ends| ends.min(silence));
         let piece = tokio::select! {
             biased;
-            piece = answer.session.read_body_bytes() => piece,
+            piece = answer.session.piece() => piece,
             error = client_left(session) => return Err(error),
             () = sleep_until(limit.into()) => {
                 let late = "the rest of the answer did not come in time";

@@ -66,7 +66,8 @@ impl Failure {
     pub(in crate::proxy) fn unknown_version() -> Self {
         Self {
             kind: Kind::UnknownVersion,
-            detail: "this version of HTTP is not spoken here (expected HTTP/1.1 or HTTP/1.0)"
+            detail: "this version of HTTP is not spoken here (expected HTTP/2, HTTP/1.1 or \
+                     HTTP/1.0)"
                 .to_owned(),
         }
     }

@@ -2,7 +2,7 @@
 //! trailers; a `Proxy-Status` beside it.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
@@ -64,7 +64,7 @@ pub(in crate::proxy) async fn refuse(
         flavor.frame(&ending.fields())
     };
     let ends = body.is_empty();
-    if !ends || !session.is_http2() {
+    if !ends || !speaks_http2(session) {
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
     }
     let mut tasks = vec![HttpTask::Header(Box::new(head), ends)];
@@ -87,11 +87,15 @@ pub(in crate::proxy) async fn break_off(
     let fields = ending.fields();
     let end = if let Some(frame) = call.close(&fields) {
         HttpTask::Body(Some(frame), true)
-    } else if session.is_http2() && call.flavor == Flavor::Native {
+    } else if speaks_http2(session) && call.flavor == Flavor::Native {
         HttpTask::Trailer(Some(Box::new(fields)))
     } else {
         return Ok(false);
     };
     session.write_response_tasks(vec![end]).await?;
     Ok(true)
+}
+
+fn speaks_http2(session: &Session) -> bool {
+    session.req_header().version == Version::HTTP_2
 }

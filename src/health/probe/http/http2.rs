@@ -10,14 +10,17 @@ use pingora::protocols::http::v2::client::Http2Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
+use crate::dial::to_http2;
+
 /// Sends `request` and gives the status of the answer. A kept connection that turns out to be dead
 /// is replaced once.
 pub(super) async fn get(
     connector: &Connector,
     peer: &HttpPeer,
-    request: RequestHeader,
+    mut request: RequestHeader,
     idle: Duration,
 ) -> pingora::Result<u16> {
+    to_http2(&mut request, peer.is_tls())?;
     if let Ok(Some(session)) = connector.reused_http_session(peer).await
         && let Ok(status) = exchange(connector, session, peer, &request, idle).await
     {

@@ -66,7 +66,7 @@ async fn the_request_names_its_path_the_address_and_who_asks() {
     })
     .await;
     let check = check_within(PATIENCE, HttpCheck::new("/health?deep=1"));
-    words(Asker::new().ask(&address.into(), &check).await).unwrap();
+    words(Asker::new().ask(&Target::plain(address), &check).await).unwrap();
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         seen.recv().await.unwrap(),
@@ -273,7 +273,7 @@ async fn a_path_that_fits_no_request_fails_without_one() {
     let asker = Asker::new();
     for path in ["health", "/a b", "/a\r\nX: y", ""] {
         let check = check_within(PATIENCE, HttpCheck::new(path));
-        let reason = words(asker.ask(&nobody().await.into(), &check).await).unwrap_err();
+        let reason = words(asker.ask(&Target::plain(nobody().await), &check).await).unwrap_err();
         assert!(reason.contains("fits no request"), "{reason}");
     }
 }

@@ -10,6 +10,8 @@ use pingora::http::RequestHeader;
 use pingora::protocols::http::body_buffer::FixedBuffer;
 use pingora::{Error, ErrorType, Result};
 
+use crate::proxy::grpc::Flavor;
+
 use super::super::alarm::Alarm;
 use super::super::pace::Pace;
 use super::terms::{self, Fault};
@@ -28,6 +30,8 @@ pub(super) struct Incoming {
     kept: Option<FixedBuffer>,
     pace: Pace,
     alarm: Alarm,
+    /// It is a stream of messages, which come when there is something to say.
+    may_pause: bool,
     /// The client sends it once it is told to, and was not told yet.
     expects_continue: bool,
 }
@@ -42,6 +46,7 @@ impl Incoming {
         Self {
             is_nothing: says(header::CONTENT_LENGTH, "0"),
             expects_continue: says(header::EXPECT, "100-continue"),
+            may_pause: Flavor::of(head) == Some(Flavor::Native),
             stream,
             is_over: false,
             read: 0,
@@ -82,7 +87,7 @@ impl Incoming {
                 Poll::Ready(Some(Ok(piece))) => return Poll::Ready(self.take(piece).map(Some)),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(broken(error))),
                 Poll::Ready(None) => self.is_over = true,
-                Poll::Pending if self.expects_continue => return Poll::Pending,
+                Poll::Pending if self.expects_continue || self.may_pause => return Poll::Pending,
                 Poll::Pending => {
                     let until = self.pace.wait(Instant::now());
                     return self.alarm.poll(until, context).map(|()| {
