@@ -58,7 +58,7 @@ async fn what_is_no_request_or_two_is_refused() {
             "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n".to_owned(),
             405,
         ),
-        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), 505),
+        ("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n".to_owned(), 505),
         ("GET /web/ HTTP/3.0\r\n\r\n".to_owned(), 505),
     ] {
         let reply = say(&callboard, &request).await;

@@ -63,8 +63,8 @@ async fn a_reload_puts_a_new_certificate_in_force_and_refuses_a_bad_one() {
     let folder = tempfile::tempdir().unwrap();
     let old = write_pair(folder.path());
     let callboard = setup(folder.path()).start();
-    let new = write_pair(folder.path());
     assert!(serves(&callboard, &old).await);
+    let new = write_pair(folder.path());
     callboard.reload("configuration reloaded").await;
     assert!(serves(&callboard, &new).await);
     assert!(!serves(&callboard, &old).await);

@@ -1,9 +1,13 @@
 //! What every behaviour test needs: a callboard, instances to stand behind it, and patience.
 
+pub(crate) mod authority;
 mod callboard;
+pub(crate) mod http2;
+pub(crate) mod http2_instance;
 mod instance;
 pub(crate) mod peers;
 pub(crate) mod scripted;
+pub(crate) mod talker;
 pub(crate) mod tokens;
 pub(crate) mod wire;
 

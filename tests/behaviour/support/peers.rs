@@ -1,7 +1,9 @@
 //! Programs of other makers that callboard is put between; `make peers` installs them.
 
 use std::env;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 /// The program called `name`, from `target/peers` or the system; `None` skips `test`, says so, and
 /// is no option where CI is set.
@@ -35,6 +37,38 @@ pub(crate) fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/peers")
         .join(name)
+}
+
+/// A port that was free a moment ago, for servers that cannot say which one they were given.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A server that runs until it is dropped.
+pub(crate) struct Server(Child);
+
+impl Server {
+    /// Starts it without letting it speak.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let silent = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self(silent.spawn().unwrap())
+    }
+
+    /// Kills it, as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 fn peers() -> PathBuf {

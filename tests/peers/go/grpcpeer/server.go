@@ -121,7 +121,7 @@ func handler(serve func(*peer, grpc.ServerStream) error) grpc.StreamHandler {
 				_ = stream.SetHeader(metadata.Pairs("x-heard"+strings.TrimPrefix(name, "x-ask"), value))
 			}
 		}
-		stream.SetTrailer(metadata.Pairs("x-parting", "bye", "x-detail-bin", "\x00\x01\xff"))
+		stream.SetTrailer(metadata.Pairs("x-parting", "bye", "x-detail-bin", "\x00\x01~"))
 		return serve(p, stream)
 	}
 }
