@@ -17,15 +17,20 @@ use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::address::{Address, UNIX};
+
 pub use error::{Error, SettingsError};
 
+/// What a registry at a Unix socket is called in requests.
+const LOCAL: &str = "http://localhost/";
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a registry is and how to be let in.
 #[derive(Clone)]
 pub struct Settings {
-    /// Its base URL, such as `https://callboard.example:8500`.
+    /// Its base URL, such as `https://callboard.example:8500`, or the Unix socket it listens at, such as
+    /// `unix:/run/registry.sock`.
     pub url: String,
     /// The token to show it.
     pub token: Option<String>,
@@ -37,6 +42,8 @@ pub struct Settings {
 /// A connection to a registry, or to nobody yet: the first request makes it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
+    /// What it was called in the settings, if it is no URL.
+    socket: Option<Address>,
     base: Url,
     authorization: Option<HeaderValue>,
     http: reqwest::Client,
@@ -65,9 +72,18 @@ impl Client {
     /// # Errors
     /// [`SettingsError`] when there can be no connection with such settings.
     pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        let base = base(&settings.url)?;
+        let socket = socket(&settings.url)?;
+        let base = base(if socket.is_some() {
+            LOCAL
+        } else {
+            &settings.url
+        })?;
         let ca = settings.ca.as_deref();
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if let Some(path) = socket.as_ref().and_then(Address::path) {
+            http = http.unix_socket(path);
+        }
+        let http = http
             .tls_backend_preconfigured(tls::config(base.scheme() == "https", ca)?)
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(Policy::none())
@@ -75,6 +91,7 @@ impl Client {
             .build()
             .map_err(|error| SettingsError::Tls(error::innermost(&error)))?;
         Ok(Self {
+            socket,
             base,
             authorization: settings.token.as_deref().map(bearer).transpose()?,
             http,
@@ -100,7 +117,7 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let failed = |failure| Error::of(&self.base, &failure);
+        let failed = |failure| Error::of(self.name(), &failure);
         let response = request.send().await.map_err(failed)?;
         let (status, index) = (response.status(), index(&response));
         let body = response.bytes().await.map_err(failed)?;
@@ -110,9 +127,17 @@ impl Client {
         match serde_json::from_slice(&body) {
             Ok(body) => Ok(Reply { body, index }),
             Err(error) => Err(Error::Strange {
-                url: self.base.to_string(),
+                url: self.name(),
                 cause: error.to_string(),
             }),
+        }
+    }
+
+    /// The registry, as errors call it.
+    fn name(&self) -> String {
+        match &self.socket {
+            Some(socket) => socket.to_string(),
+            None => self.base.to_string(),
         }
     }
 
@@ -121,7 +146,7 @@ impl Client {
         let reason = status.canonical_reason().unwrap_or_default().to_owned();
         let told = [detail, title, reason].into_iter();
         Error::Refused {
-            url: self.base.to_string(),
+            url: self.name(),
             status: status.as_u16(),
             detail: told
                 .into_iter()
@@ -139,6 +164,15 @@ impl fmt::Debug for Settings {
             .field("ca", &self.ca)
             .finish()
     }
+}
+
+/// The Unix socket that `text` names, if it names one.
+fn socket(text: &str) -> Result<Option<Address>, SettingsError> {
+    if !text.starts_with(UNIX) {
+        return Ok(None);
+    }
+    let socket = text.parse().map(Some);
+    socket.map_err(|_| SettingsError::Url(text.to_owned()))
 }
 
 fn base(text: &str) -> Result<Url, SettingsError> {

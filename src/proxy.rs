@@ -27,6 +27,7 @@ pub mod tcp;
 mod tries;
 pub mod tunnel;
 mod upgrade;
+mod verdict;
 pub mod watchdog;
 
 use std::os::fd::RawFd;
@@ -63,7 +64,7 @@ use forwarded::TrustedProxies;
 use gate::Gate;
 use mirror::Mirrors;
 use rules::Rules;
-use tries::Verdict;
+use verdict::Verdict;
 
 /// How long a client may take to accept a piece of the response.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -41,7 +41,9 @@ pub(crate) fn rules() -> Rules {
             "0.0.0.0/0".parse().expect("a network"),
             "::/0".parse().expect("a network"),
         ],
+        allow_paths: Vec::new(),
         own: Vec::new(),
+        own_paths: Vec::new(),
         limits: Limits::default(),
     }
 }

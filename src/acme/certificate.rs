@@ -82,12 +82,11 @@ pub(super) fn challenge(name: &str, digest: &[u8; 32]) -> Result<CertifiedKey, S
     };
     let (certificate, key) = build().map_err(|error: rcgen::Error| error.to_string())?;
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    CertifiedKey::from_der(
-        vec![certificate.der().clone()],
-        key,
-        &ring::default_provider(),
-    )
-    .map_err(|error| error.to_string())
+    let key = (ring::default_provider().key_provider)
+        .load_private_key(key)
+        .map_err(|error| error.to_string())?;
+    // Whether the two belong together rustls would not find out: it does not know the extension.
+    Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }
 
 #[cfg(test)]

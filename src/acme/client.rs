@@ -9,12 +9,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body_util::BodyExt;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Response};
 
 use super::failure;
+use super::schedule::LONGEST_ASKED;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -53,6 +55,7 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("callboard/", env!("CARGO_PKG_VERSION")))
             .https_only(true)
+            .redirect(Policy::none())
             .connect_timeout(CONNECT)
             .timeout(REQUEST)
             .pool_idle_timeout(REQUEST);
@@ -109,7 +112,8 @@ async fn exchange(
     let mut answer = answer.map_err(|error| with_sources(&error.without_url()))?;
     let status = answer.status();
     let body = contents(&mut answer).await?;
-    let parts = http::Response::<reqwest::Body>::from(answer).into_parts().0;
+    let mut parts = http::Response::<reqwest::Body>::from(answer).into_parts().0;
+    bound_wait(&mut parts.headers);
     if status.is_client_error() || status.is_server_error() {
         note_wait(&parts.headers);
         // Of problems that answer to a signed request, the library makes use itself.
@@ -141,16 +145,33 @@ async fn contents(answer: &mut Response) -> Result<Bytes, String> {
     Ok(body.freeze())
 }
 
+/// Makes `Retry-After` one that can be added to the time.
+fn bound_wait(headers: &mut HeaderMap) {
+    let asked = headers
+        .get(RETRY_AFTER)
+        .and_then(|text| asked_wait(text, SystemTime::now()));
+    match asked {
+        Some(asked) => {
+            let seconds = asked.min(LONGEST_ASKED).as_secs();
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        None => {
+            headers.remove(RETRY_AFTER);
+        }
+    }
+}
+
 fn note_wait(headers: &HeaderMap) {
-    if let Some(asked) = asked_wait(headers, SystemTime::now()) {
+    let asked = headers.get(RETRY_AFTER);
+    if let Some(asked) = asked.and_then(|text| asked_wait(text, SystemTime::now())) {
         // Whoever does not ask for it does not hear it.
         let _ = ASKED.try_with(|cell| cell.set(Some(asked)));
     }
 }
 
 /// `Retry-After` (RFC 9110, section 10.2.3): seconds or a date.
-fn asked_wait(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+fn asked_wait(text: &HeaderValue, now: SystemTime) -> Option<Duration> {
+    let text = text.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
@@ -182,8 +203,7 @@ mod tests {
 
     fn asked(text: &str) -> Option<Duration> {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
-        asked_wait(&headers, now)
+        asked_wait(&text.parse().unwrap(), now)
     }
 
     #[test]
@@ -196,6 +216,22 @@ mod tests {
         for odd in ["", "soon", "-1", "99999999999999999999"] {
             assert_eq!(asked(odd), None, "{odd:?}");
         }
+    }
+
+    #[test]
+    fn no_wait_is_too_long_to_be_added_to_the_time() {
+        let bounded = |text: &str| {
+            let mut headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            bound_wait(&mut headers);
+            headers
+                .get(RETRY_AFTER)
+                .map(|text| text.to_str().unwrap().to_owned())
+        };
+        let most = LONGEST_ASKED.as_secs().to_string();
+        assert_eq!(bounded(&u64::MAX.to_string()).unwrap(), most);
+        assert_eq!(bounded("Fri, 31 Dec 9999 23:59:59 GMT").unwrap(), most);
+        assert_eq!(bounded("5").unwrap(), "5");
+        assert_eq!(bounded("soon"), None);
     }
 
     #[tokio::test]

@@ -1,7 +1,9 @@
 //! Why there is no certificate yet.
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use instant_acme::{Error, Problem};
 
 /// The problem of an account that the server does not know (RFC 8555, section 6.7).
@@ -37,6 +39,14 @@ impl Failure {
         }
     }
 
+    /// The same, of a server that would not look in this way, unless it knows the account no more.
+    pub(super) fn unproven(mut self) -> Self {
+        if self.kind == Kind::Other {
+            self.kind = Kind::Unproven;
+        }
+        self
+    }
+
     /// The same, of a step that was about `what`.
     pub(super) fn during(self, what: &str) -> Self {
         Self {
@@ -61,6 +71,18 @@ impl From<Error> for Failure {
         };
         Self { what, kind, asked }
     }
+}
+
+/// Does `work`, whose panic is a failure like others: the library gives up on some answers of a server in
+/// this way, and there are other names.
+pub(super) async fn unhurt<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    outcome.unwrap_or_else(|_| {
+        let what = "the server's answer makes no sense (see the panic above)";
+        Err(Failure::new(Kind::Other, what))
+    })
 }
 
 /// What the server says, as one line.
@@ -96,6 +118,13 @@ mod tests {
             limited.during("order").what,
             "order: the server says: too many (urn:ietf:params:acme:error:rateLimited)"
         );
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure() {
+        assert_eq!(unhurt(async { Ok(1) }).await.unwrap(), 1);
+        let hurt = unhurt(async { panic!("as the library would") });
+        assert_eq!(Result::<(), _>::unwrap_err(hurt.await).kind, Kind::Other);
     }
 
     #[test]

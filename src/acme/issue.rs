@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, CertificateIdentifier, ChallengeHandle, ChallengeType,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeHandle, ChallengeType, Error,
     Identifier, NewOrder, Order, OrderStatus, RetryPolicy,
 };
 
@@ -101,7 +101,10 @@ async fn prove(order: &mut Order, stage: &Stage<'_>, way: Way) -> Result<(), Fai
             return Err(Failure::new(Kind::Unproven, what));
         };
         shown.push(show(stage, way, &challenge)?);
-        challenge.set_ready().await?;
+        challenge.set_ready().await.map_err(|error| match error {
+            Error::Api(problem) => Failure::from(Error::Api(problem)).unproven(),
+            error => error.into(),
+        })?;
     }
     let ready = order.poll_ready(&POLL).await;
     if let Ok(OrderStatus::Ready) = ready {

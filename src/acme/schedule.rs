@@ -8,7 +8,7 @@ const FIRST: Duration = Duration::from_secs(60);
 /// The longest wait, unless the server asks for more.
 const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
 /// The longest wait that a server may ask for: the longest period of Let's Encrypt's rate limits.
-const LONGEST_ASKED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub(super) const LONGEST_ASKED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// When to renew a certificate that is valid during `validity`: with a third of its time left, or up
 /// to a twentieth of its time earlier, so that many that came at once do not go at once. `draw` is

@@ -15,7 +15,7 @@ use crate::units::moment::format_moment;
 use super::certificate::Certificate;
 use super::certifier::Shared;
 use super::client::heeding;
-use super::failure::{Failure, Kind};
+use super::failure::{Failure, Kind, unhurt};
 use super::issue::{Stage, Way, issue};
 use super::schedule::{Backoff, renewal, suggested};
 
@@ -68,7 +68,7 @@ impl Site {
             let Ok(turn) = shared.turns.acquire().await else {
                 return;
             };
-            let (outcome, asked) = heeding(timeout(TRY, self.renew(&shared))).await;
+            let (outcome, asked) = heeding(timeout(TRY, unhurt(self.renew(&shared)))).await;
             drop(turn);
             let late = || Failure::new(Kind::Other, "it took too long");
             match outcome.unwrap_or_else(|_| Err(late())) {
@@ -258,7 +258,7 @@ async fn ask(
         let account = shared.accounts.account().await?;
         Ok::<_, Failure>(account.renewal_info(id).await?)
     };
-    match timeout(TRY, answer).await {
+    match timeout(TRY, unhurt(answer)).await {
         Ok(Ok((info, again))) => {
             let window = info.suggested_window;
             let window = SystemTime::from(window.start)..SystemTime::from(window.end);

@@ -159,7 +159,7 @@ mod tests {
             instances: 5,
             pull,
         };
-        insta::assert_snapshot!(page(figures(None), Arc::default(), None).unwrap(), @r"
+        insta::assert_snapshot!(page(figures(None), Arc::default(), None).unwrap(), @r#"
         # HELP callboard_registry_revision The index of the last change to the membership
         # TYPE callboard_registry_revision gauge
         callboard_registry_revision 1795360215363
@@ -169,8 +169,31 @@ mod tests {
         # HELP callboard_registry_instances Instances that are registered
         # TYPE callboard_registry_instances gauge
         callboard_registry_instances 5
+        # HELP callboard_connections Connections of clients that are open
+        # TYPE callboard_connections gauge
+        callboard_connections{protocol="http"} 0
+        callboard_connections{protocol="https"} 0
+        callboard_connections{protocol="tcp"} 0
+        callboard_connections{protocol="tls"} 0
+        # HELP callboard_connections_accepted Connections of clients that were accepted
+        # TYPE callboard_connections_accepted counter
+        callboard_connections_accepted_total{protocol="http"} 0
+        callboard_connections_accepted_total{protocol="https"} 0
+        callboard_connections_accepted_total{protocol="tcp"} 0
+        callboard_connections_accepted_total{protocol="tls"} 0
+        # HELP callboard_tcp_connections Connections of TCP listeners that are open
+        # TYPE callboard_tcp_connections gauge
+        # HELP callboard_tcp_connections_accepted Connections of TCP listeners for a service
+        # TYPE callboard_tcp_connections_accepted counter
+        # HELP callboard_tcp_received_bytes Bytes from clients of TCP listeners
+        # TYPE callboard_tcp_received_bytes counter
+        # HELP callboard_tcp_sent_bytes Bytes to clients of TCP listeners
+        # TYPE callboard_tcp_sent_bytes counter
+        # HELP callboard_tcp_failures Connections of TCP listeners that reached no instance
+        # TYPE callboard_tcp_failures counter
+        callboard_tcp_failures_total{reason="no_route"} 0
         # EOF
-        ");
+        "#);
         let pull = Pull {
             connected: false,
             stale: Duration::from_millis(12_300),

@@ -4,15 +4,13 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
 
-use reqwest::Url;
-
 /// Why there can be no connection with such settings.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
     /// The URL is not one of a registry.
     #[error(
         "{0:?} is not the URL of a registry (expected http or https, a host and a port, such as \
-         http://127.0.0.1:8500)"
+         http://127.0.0.1:8500, or a Unix socket such as unix:/run/registry.sock)"
     )]
     Url(String),
     /// The URL may hold a password, and is therefore not repeated.
@@ -95,8 +93,8 @@ impl Error {
     }
 
     /// Why a request to `url` came to nothing.
-    pub(super) fn of(url: &Url, failure: &reqwest::Error) -> Self {
-        let (url, cause) = (url.to_string(), innermost(failure));
+    pub(super) fn of(url: String, failure: &reqwest::Error) -> Self {
+        let cause = innermost(failure);
         if is_about_certificate(failure) {
             Self::Untrusted { url, cause }
         } else if failure.is_timeout() && !failure.is_connect() {

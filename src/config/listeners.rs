@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::raw::ListenerSettings;
+use super::raw::{self, ListenerSettings};
 use super::report::{Path, Report};
-use super::scalar::{HostPattern, Scalar, quoted};
+use super::scalar::{HostPattern, Name, Scalar, quoted};
 use super::shape::{Section, Several};
 use super::{handshakes, variants};
 use crate::address::Address;
@@ -109,6 +109,44 @@ fn tcp_routes(raw: &ListenerSettings, path: &Path, report: &mut Report) -> TcpRo
         );
     }
     routes
+}
+
+/// Only connections of TCP listeners begin with a header. In `defaults` it waits for the services that
+/// have one.
+pub(super) fn warn_of_unsent_headers(
+    services: &[(String, Section<raw::Policy>)],
+    listeners: &[Listener],
+    report: &mut Report,
+) {
+    let reached: Vec<_> = (listeners.iter())
+        .filter_map(|listener| match &listener.protocol {
+            Protocol::Tcp(routes) => Some(routes),
+            Protocol::Http => None,
+        })
+        .flat_map(|routes| {
+            let by_name = routes.by_name.iter().map(|(_, service)| service);
+            by_name.chain(&routes.otherwise)
+        })
+        .collect();
+    for (name, Section(raw)) in services {
+        let sends = raw
+            .proxy_protocol
+            .as_ref()
+            .is_some_and(|raw| raw.0.is_some());
+        let is_reached = || {
+            let parsed = Name::parse(name);
+            parsed.is_ok_and(|Name(name)| reached.contains(&&name))
+        };
+        if sends && !is_reached() {
+            report.warning(
+                &Path::default()
+                    .key("services")
+                    .key(name)
+                    .key("proxy_protocol"),
+                "has no effect on this service (expected with a listener of protocol: tcp for it)",
+            );
+        }
+    }
 }
 
 /// Whether two listeners cannot both be bound: the same port, on the same address or on all of them,

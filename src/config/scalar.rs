@@ -288,7 +288,8 @@ scalars! {
     };
     /// The directory of an ACME server.
     DirectoryUrl(String), "a URL such as https://acme-v02.api.letsencrypt.org/directory", |text| {
-        if text.starts_with("https://") && text.chars().all(|c| c.is_ascii_graphic()) {
+        let url = text.parse::<http::Uri>().ok().filter(|url| url.host().is_some());
+        if text.starts_with("https://") && url.is_some() {
             Ok(text.to_owned())
         } else {
             Err(format!("{} is no such URL", quoted(text)))

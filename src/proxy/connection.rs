@@ -46,7 +46,7 @@ pub(super) use client::{Client, Parted};
 pub(super) use closing::close;
 use closing::part;
 pub use socket::Socket;
-pub(super) use wire::Wire;
+pub(super) use wire::{Wire, unbuffered};
 
 /// What serves clients' connections.
 pub struct Connections {
@@ -109,23 +109,31 @@ impl Connections {
             client: peer,
             local,
         };
-        if let Err(error) = match (&listener.protocol, &listener.tls) {
+        // Boxed, so that a connection which goes on as something else has no room taken by this.
+        let served = match (&listener.protocol, &listener.tls) {
             (Protocol::Tcp(routes), tls) => {
-                tcp::serve(self, routes, tls.as_deref(), socket, ends).await
+                Box::pin(tcp::serve(self, routes, tls.as_deref(), socket, ends))
+                    .await
+                    .map(|()| None)
             }
-            (Protocol::Http, Some(tls)) => self.speak_tls(tls, socket, peer).await,
-            (Protocol::Http, None) => self.speak(socket, peer).await,
-        } {
-            debug!("a client left before it was served: {error}");
+            (Protocol::Http, Some(tls)) => Box::pin(self.speak_tls(tls, socket, peer)).await,
+            (Protocol::Http, None) => Box::pin(self.speak(socket, peer)).await,
+        };
+        match served {
+            Ok(Some(parted)) => part(parted).await,
+            Ok(None) => {}
+            Err(error) => debug!("a client left before it was served: {error}"),
         }
     }
 
     /// HTTP in clear text: HTTP/2 if the client begins with its preface, else HTTP/1.
-    async fn speak(self: &Arc<Self>, socket: Socket, peer: Option<SocketAddr>) -> io::Result<()> {
+    async fn speak(
+        self: &Arc<Self>,
+        socket: Socket,
+        peer: Option<SocketAddr>,
+    ) -> io::Result<Option<Parted>> {
         let stream = Box::new(Wire::plain(socket, peer)?);
-        let ended = watched(http1::serve(self, stream)).await;
-        part(ended).await;
-        Ok(())
+        Ok(watched(http1::serve(self, stream)).await)
     }
 
     /// HTTP over TLS, in the version that was agreed upon.
@@ -134,22 +142,20 @@ impl Connections {
         tls: &tls::Server,
         mut socket: Socket,
         peer: Option<SocketAddr>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<Parted>> {
         if secured::is_missing(&mut socket).await? {
             let stream = Box::new(Wire::plain(socket, peer)?);
             http1::refuse(stream, Failure::no_tls()).await;
-            return Ok(());
+            return Ok(None);
         }
         let secured = secured::accept(tls, socket).await?;
         let speaks_http2 = secured.get_ref().1.alpn_protocol() == Some(tls::HTTP_2);
         let stream = Box::new(Wire::secured(secured, peer)?);
         if speaks_http2 {
             http2::serve(self, stream).await;
-        } else {
-            let ended = watched(http1::serve(self, stream)).await;
-            part(ended).await;
+            return Ok(None);
         }
-        Ok(())
+        Ok(watched(http1::serve(self, stream)).await)
     }
 }
 

@@ -9,6 +9,9 @@
 //! When one side ends, the other is told and may go on (a half-closed connection). A side that breaks
 //! ends both, but first the other gets what had come of it.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -114,20 +117,26 @@ where
         // What an instance says last, it may say before it breaks the connection off.
         let down = self.poll_down(context);
         let up = self.poll_up(context);
-        let fault = match (down, up) {
+        let (side, error) = match (down, up) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Ended::Closed),
-            (Poll::Ready(Err(fault)), _) => Some(fault.seen_from(Side::Instance)),
-            (_, Poll::Ready(Err(fault))) => Some(fault.seen_from(Side::Client)),
-            _ => None,
+            (Poll::Ready(Err(Fault::Source(error))), _) => (Side::Instance, error),
+            (_, Poll::Ready(Err(Fault::Source(error)))) => (Side::Client, error),
+            (Poll::Ready(Err(Fault::Sink(error))), _) => {
+                self.up.has_lost_source = true;
+                let _ = self.poll_up(context);
+                (Side::Client, error)
+            }
+            (_, Poll::Ready(Err(Fault::Sink(error)))) => {
+                self.down.has_lost_source = true;
+                let _ = self.poll_down(context);
+                (Side::Instance, error)
+            }
+            _ => return self.poll_silence(context),
         };
-        if let Some((side, error)) = fault {
-            // It may still have been heard on one way what broke on the other.
-            let _ = match side {
-                Side::Client => self.poll_up(context),
-                Side::Instance => self.poll_down(context),
-            };
-            return Poll::Ready(Ended::Broken(side, error));
-        }
+        Poll::Ready(Ended::Broken(side, error))
+    }
+
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
         let moved = self.up.take_movement() | self.down.take_movement();
         match &mut self.silence {
             Some(silence) => silence.poll(moved, context).map(|()| Ended::Silent),
@@ -158,6 +167,8 @@ struct Way {
     is_flushed: bool,
     has_begun: bool,
     has_ended: bool,
+    /// The source is broken: its end is none that the sink should take for one.
+    has_lost_source: bool,
     is_done: bool,
     has_moved: bool,
 }
@@ -168,17 +179,6 @@ enum Fault {
     Source(io::Error),
     /// It could not be passed on.
     Sink(io::Error),
-}
-
-impl Fault {
-    /// Whose fault it is, on the way from `source`.
-    fn seen_from(self, source: Side) -> (Side, io::Error) {
-        match (self, source) {
-            (Self::Source(error), side) => (side, error),
-            (Self::Sink(error), Side::Client) => (Side::Instance, error),
-            (Self::Sink(error), Side::Instance) => (Side::Client, error),
-        }
-    }
 }
 
 impl Way {
@@ -204,6 +204,9 @@ impl Way {
         SHARED.with_borrow_mut(|shared| {
             for _ in 0..TURN {
                 if self.poll_kept(sink, context)?.is_pending() {
+                    return Poll::Pending;
+                }
+                if self.has_ended && self.has_lost_source {
                     return Poll::Pending;
                 }
                 if self.has_ended {
@@ -349,83 +352,5 @@ impl Silence {
             self.over.as_mut().reset(until.into());
         }
         Poll::Pending
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::task::JoinHandle;
-
-    use super::*;
-
-    /// A relay with the given buffers between two ends, which are given.
-    fn between(
-        buffer: usize,
-        silence: Option<Duration>,
-    ) -> (DuplexStream, DuplexStream, JoinHandle<Ended>) {
-        let (client, mut near) = duplex(buffer);
-        let (instance, mut far) = duplex(buffer);
-        let relay = tokio::spawn(async move {
-            let traffic = Traffic::default();
-            Relay::new(&mut near, &mut far, silence, &traffic)
-                .run()
-                .await
-        });
-        (client, instance, relay)
-    }
-
-    #[tokio::test]
-    async fn what_one_side_says_after_the_other_has_ended_is_passed_on() {
-        let (mut client, mut instance, relay) = between(64, None);
-        client.write_all(b"question").await.unwrap();
-        client.shutdown().await.unwrap();
-        let mut asked = String::new();
-        instance.read_to_string(&mut asked).await.unwrap();
-        assert_eq!(asked, "question");
-        instance.write_all(b"answer").await.unwrap();
-        let mut answer = [0; 6];
-        client.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"answer");
-        assert!(!relay.is_finished());
-        instance.shutdown().await.unwrap();
-        assert!(matches!(relay.await.unwrap(), Ended::Closed));
-    }
-
-    #[tokio::test]
-    async fn everything_arrives_in_order_at_a_reader_that_takes_little_at_a_time() {
-        let (mut client, mut instance, relay) = between(7, None);
-        let sent: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
-        let expected = sent.clone();
-        let sending = tokio::spawn(async move {
-            client.write_all(&sent).await.unwrap();
-            client.shutdown().await.unwrap();
-            client
-        });
-        let mut got = Vec::new();
-        instance.read_to_end(&mut got).await.unwrap();
-        assert!(got == expected);
-        instance.shutdown().await.unwrap();
-        assert!(matches!(relay.await.unwrap(), Ended::Closed));
-        sending.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn silence_of_both_sides_ends_it() {
-        let (_client, _instance, relay) = between(64, Some(Duration::from_millis(1)));
-        assert!(matches!(relay.await.unwrap(), Ended::Silent));
-    }
-
-    #[tokio::test]
-    async fn a_relay_knows_whether_the_instance_has_said_anything() {
-        let (_client, mut near) = duplex(64);
-        let (mut instance, mut far) = duplex(64);
-        let traffic = Traffic::default();
-        let mut relay = Relay::new(&mut near, &mut far, None, &traffic);
-        assert!(!relay.has_answer());
-        instance.write_all(b"220 ready").await.unwrap();
-        assert!(relay.answer().await.is_none());
-        assert!(relay.has_answer());
-        assert_eq!(traffic.from_instances.load(Ordering::Relaxed), 9);
     }
 }

@@ -176,7 +176,7 @@ async fn follow<C: Transport, I: Transport>(
     }
 }
 
-/// Waits until the instance's drain has lasted as long as it may.
+/// Ends when the connection has to. An instance that drains keeps those it has for as long as they last.
 async fn cut(_pick: &Pick) {
     std::future::pending().await
 }

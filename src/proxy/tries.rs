@@ -4,11 +4,11 @@
 //! one whose kept connection turned out to be closed, which says nothing about it: when nobody else is
 //! left, it is asked once more. See [`retry`] for the rules.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use http::{Version, header};
 use log::debug;
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
@@ -24,11 +24,10 @@ use super::attempt::Attempt;
 use super::context::{Context, Target};
 use super::failure::Failure;
 use super::gate::Gate;
-use super::grpc::{self, Call, Forbidden, Head};
-use super::hints;
 use super::patience;
 use super::peer;
 use super::retry::{self, Fault, MAX_TRIES};
+use super::verdict::Verdict;
 use super::watchdog::{self, Timer};
 
 /// How much later than the [`watchdog`] Pingora gives up a try whose connection carries others.
@@ -57,51 +56,6 @@ pub(super) struct Tries {
     blameless: Option<u64>,
     /// Whether the present one has a connection of its own.
     pub(super) alone: bool,
-}
-
-/// What the head of an answer tells.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Verdict {
-    /// What another instance may do better.
-    pub(super) fault: Option<Fault>,
-    /// What it says of the instance; `None` if the rest of the answer has to tell.
-    pub(super) outcome: Option<Outcome>,
-}
-
-impl Verdict {
-    /// What the head of `response` tells; of an answer to `call`, if the request is one. `Retry-After`
-    /// may be a date, which is why `now` is one too.
-    pub(super) fn of(call: Option<&Call>, response: &ResponseHeader, now: SystemTime) -> Self {
-        let fields = &response.headers;
-        match call.map_or(Head::Foreign, |call| call.read(response)) {
-            Head::Open => Self {
-                fault: None,
-                outcome: None,
-            },
-            Head::Over(code) => {
-                let pushback = grpc::pushback(fields);
-                let is_lost = code == Code::Unavailable && pushback != Some(Err(Forbidden));
-                let retry_after = pushback.and_then(Result::ok);
-                Self {
-                    fault: is_lost.then_some(Fault::Unavailable),
-                    outcome: Some(if code.is_fault() {
-                        Outcome::Faulted { retry_after }
-                    } else {
-                        Outcome::Answered
-                    }),
-                }
-            }
-            Head::Foreign => Self {
-                fault: Some(Fault::Status(response.status.as_u16())),
-                outcome: Some(if response.status.is_server_error() {
-                    let retry_after = hints::retry_after(fields, now);
-                    Outcome::Faulted { retry_after }
-                } else {
-                    Outcome::Answered
-                }),
-            },
-        }
-    }
 }
 
 /// Why a try gets no endpoint.

@@ -27,14 +27,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use crate::cluster::pick::Pick;
+use crate::dial;
 
-use super::connection::{Alarm, Parted, close};
+use super::connection::{Alarm, Parted, close, unbuffered};
 use super::gate::{Gate, Inside};
 use frames::close_frame;
 use pipe::Pipe;
 
 /// How long the two sides may take to answer that the tunnel ends.
-const FAREWELL: Duration = Duration::from_secs(1);
+const FAREWELL: Duration = Duration::from_secs(3);
 /// How long a WebSocket of which one side has ended may be silent: nobody can say goodbye on it.
 const HALF_OPEN: Duration = Duration::from_secs(10);
 
@@ -49,7 +50,7 @@ pub fn keepalive() -> TcpKeepalive {
 
 /// A connection to an instance that has agreed to switch protocols.
 pub(super) struct Tunnel {
-    pub(super) instance: Stream,
+    pub(super) instance: dial::Stream,
     /// What the client is to get first: the answer's head, and what followed it.
     pub(super) first: BytesMut,
     /// The instance, held.
@@ -79,10 +80,14 @@ impl Tunnel {
             silence,
             is_websocket,
         } = self;
+        let stream = match unbuffered(client.stream) {
+            Ok(stream) => stream,
+            Err(error) => return debug!("a tunnel has no client: {error}"),
+        };
         let mut course = Course {
             up: Pipe::new(client.unread, is_websocket),
             down: Pipe::new(first, is_websocket),
-            client: client.stream,
+            client: stream,
             instance,
             silence,
             is_websocket,
@@ -117,7 +122,7 @@ enum End {
 /// A tunnel under way.
 struct Course {
     client: Stream,
-    instance: Stream,
+    instance: dial::Stream,
     /// From the client to the instance.
     up: Pipe,
     /// From the instance to the client.

@@ -25,8 +25,10 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{ProxyHttp, Session};
 
 use crate::cluster::pick::Outcome;
+use crate::dial;
 
 use super::attempt::Attempt;
+use super::connection::Wire;
 use super::context::Context;
 use super::exchange::{self, Answer, client_left};
 use super::retry::MAX_TRIES;
@@ -160,7 +162,13 @@ async fn switch(
     let target = context.target()?;
     let silence = target.rules.timeouts.tunnel;
     let is_websocket = handshake::is_websocket(&head);
-    let (Some(pick), Some(client)) = (context.pick.take(), connection::of(session)) else {
+    let instance = instance
+        .into_inner()
+        .into_any()
+        .downcast::<Wire<dial::Stream>>();
+    let (Some(pick), Some(client), Ok(instance)) =
+        (context.pick.take(), connection::of(session), instance)
+    else {
         let lost = "a handshake lost its connection";
         return Err(Error::explain(ErrorType::InternalError, lost));
     };

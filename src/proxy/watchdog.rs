@@ -366,7 +366,7 @@ mod tests {
             total: None,
         };
         watched(async {
-            set(stream.as_raw_fd(), silence, Instant::now());
+            set(Some(stream.as_raw_fd()), silence, Instant::now());
             assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
             assert_eq!(fired(), Some(Timer::BetweenBytes));
         })

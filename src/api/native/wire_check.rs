@@ -1,5 +1,5 @@
-//! The `check` of an instance as JSON, both ways: `"off"`, or what to ask (`tcp` or `http`) and how
-//! (`interval`, `timeout`, `fall`, `rise`), everything optional when registering and complete when
+//! The `check` of an instance as JSON, both ways: `"off"`, or what to ask (`tcp`, `http` or `grpc`) and
+//! how (`interval`, `timeout`, `fall`, `rise`), everything optional when registering and complete when
 //! shown.
 
 mod schema;

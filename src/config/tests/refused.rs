@@ -208,6 +208,17 @@ fn settings_without_effect_are_warned_of() {
 }
 
 #[test]
+fn proxy_headers_that_no_listener_sends_are_warned_of() {
+    let services = "services: {DB: {proxy_protocol: v2}, web: {proxy_protocol: v1}, \
+                    mail: {proxy_protocol: off}}";
+    let said = warnings(&format!(
+        "proxy: {{listen: [{{address: \"0.0.0.0:5432\", protocol: tcp, service: db}}]}}\n{services}\n"
+    ));
+    assert_eq!(said.matches("has no effect").count(), 1, "{said}");
+    assert!(said.contains("services.web.proxy_protocol"), "{said}");
+}
+
+#[test]
 fn routes_that_no_request_reaches_are_warned_of() {
     let routes = |earlier: &str, later: &str| {
         warnings(&format!(
@@ -302,6 +313,8 @@ fn values_out_of_range_say_the_range() {
     insta::assert_snapshot!(errors_of([
         "proxy: {threads: 0}",
         "proxy: {trusted_proxies: [10.0.0.0/33]}",
+        "registry: {allow: [unix:run/]}",
+        "registry: {allow: [unix:/run/../a.sock]}",
         "proxy: {shutdown_grace: 8d}",
         "registry: {listen: 127.0.0.1}",
         "registry: {listen: db.example.com:80}",
@@ -330,10 +343,12 @@ fn values_out_of_range_say_the_range() {
         "services: {a: {}, A: {}}",
     ]), @r#"
         f:1:18: proxy.threads: "0" is no number of threads (expected auto or a number from 1 to 1024)
-        f:1:27: proxy.trusted_proxies[0]: "10.0.0.0/33" is not a network (expected a network such as 10.0.0.0/8, or an address)
+        f:1:27: proxy.trusted_proxies[0]: "10.0.0.0/33" is not a network (expected a network such as 10.0.0.0/8, an address, or unix)
+        f:1:20: registry.allow[0]: "unix:run/" is no such path (expected a network such as 10.0.0.0/8, an address, or unix: and the path of a socket or, with / at its end, of a folder)
+        f:1:20: registry.allow[0]: "unix:/run/../a.sock" is no such path (expected a network such as 10.0.0.0/8, an address, or unix: and the path of a socket or, with / at its end, of a folder)
         f:1:25: proxy.shutdown_grace: "8d" is too long (expected a duration from 0s to 7 days, such as 0s, 15s or 5m)
-        f:1:20: registry.listen: "127.0.0.1" has no port (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
-        f:1:20: registry.listen: "db.example.com:80" is not an address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080)
+        f:1:20: registry.listen: "127.0.0.1" has no port (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080, or a Unix socket such as unix:/run/callboard.sock)
+        f:1:20: registry.listen: "db.example.com:80" is not an address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080, or a Unix socket such as unix:/run/callboard.sock)
         f:1:19: registry.lease: ttl 2h is not between min 1s and max 1h (expected min ≤ ttl ≤ max)
         f:1:23: registry.admission: "prob" is unknown, did you mean probe? (expected probe or trust)
         f:1:18: registry.auth: is no kind of authentication (expected none, or a mapping such as {tokens: [{name: ci, env: CI_TOKEN, scopes: [read]}]})

@@ -21,8 +21,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 const TOTAL: Duration = Duration::from_secs(5);
 
 /// Lets a connection on which HTTP has ended go on as what it was switched to, or ends it.
-pub(super) async fn part(parted: Option<Parted>) {
-    let Some(mut parted) = parted else { return };
+pub(super) async fn part(mut parted: Parted) {
     match parted.tunnel.take() {
         // Boxed, or every connection would make room for what few become.
         Some(tunnel) => Box::pin(tunnel.run(parted)).await,

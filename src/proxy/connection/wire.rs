@@ -18,7 +18,7 @@ use log::debug;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::SslDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
@@ -88,7 +88,35 @@ impl Wire<dial::Stream> {
     }
 }
 
+/// The same connection without room for what is held back: for one that is kept for long, and on
+/// which all is flushed at once anyway. Nothing may be held back.
+///
+/// # Errors
+/// Never for a [`Wire`].
+pub(in crate::proxy) fn unbuffered(stream: Stream) -> io::Result<Stream> {
+    let any = match stream.into_any().downcast::<Wire<Socket>>() {
+        Ok(wire) => return Ok(Box::new(wire.unbuffered())),
+        Err(any) => any,
+    };
+    match any.downcast::<Wire<TlsStream<Socket>>>() {
+        Ok(wire) => Ok(Box::new(wire.unbuffered())),
+        Err(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
+}
+
 impl<S: AsyncWrite> Wire<S> {
+    /// What is below, once all was flushed.
+    pub(in crate::proxy) fn into_inner(self) -> S {
+        self.stream.into_inner()
+    }
+
+    fn unbuffered(self) -> Self {
+        Self {
+            stream: BufWriter::with_capacity(0, self.stream.into_inner()),
+            ..self
+        }
+    }
+
     fn new(stream: S, file: RawFd, peer: Option<SocketAddr>, ssl: Option<Arc<SslDigest>>) -> Self {
         let socket = SocketDigest::from_raw_fd(file);
         // Nobody else has it yet, so nobody has set it.

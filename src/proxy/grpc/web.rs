@@ -79,7 +79,7 @@ mod tests {
         trailers.insert("grpc-status", "0".parse().unwrap());
         trailers.append("x-a", "1".parse().unwrap());
         trailers.append("x-a", "2".parse().unwrap());
-        let expected = b"\x80\0\0\0\x1fgrpc-status: 0\r\nx-a: 1\r\nx-a: 2\r\n";
+        let expected = b"\x80\0\0\0\x20grpc-status: 0\r\nx-a: 1\r\nx-a: 2\r\n";
         assert_eq!(frame(&trailers), expected[..]);
     }
 

@@ -1,4 +1,4 @@
-//! The schema of a check. It is `"off"`, or fields of which `tcp` and `http` exclude each other.
+//! The schema of a check. It is `"off"`, or fields of which `tcp`, `http` and `grpc` exclude each other.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::api::openapi::schemas;
 use crate::units::DurationText;
 
-use super::{CheckJson, HttpFields, Statuses, TcpFields};
+use super::{CheckJson, GrpcFields, HttpFields, Statuses, TcpFields};
 
 impl PartialSchema for CheckJson {
     fn schema() -> RefOr<Schema> {
@@ -29,6 +29,11 @@ impl PartialSchema for CheckJson {
                 "http",
                 HttpFields::schema(),
                 "Does a GET answer with an expected status?",
+            ))
+            .item(asking(
+                "grpc",
+                GrpcFields::schema(),
+                "Does the standard health service say that it is serving?",
             ))
             .description(Some(
                 "An active check. `interval` is the time between two probes (100ms to 1h), \

@@ -1,0 +1,57 @@
+//! What the head of an answer says of the instance, and of trying another one.
+
+use std::time::SystemTime;
+
+use pingora::http::ResponseHeader;
+
+use crate::cluster::pick::Outcome;
+use crate::grpc::Code;
+
+use super::grpc::{self, Call, Forbidden, Head};
+use super::hints;
+use super::retry::Fault;
+
+/// What the head of an answer tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verdict {
+    /// What another instance may do better.
+    pub(super) fault: Option<Fault>,
+    /// What it says of the instance; `None` if the rest of the answer has to tell.
+    pub(super) outcome: Option<Outcome>,
+}
+
+impl Verdict {
+    /// What the head of `response` tells; of an answer to `call`, if the request is one. `Retry-After`
+    /// may be a date, which is why `now` is one too.
+    pub(super) fn of(call: Option<&Call>, response: &ResponseHeader, now: SystemTime) -> Self {
+        let fields = &response.headers;
+        match call.map_or(Head::Foreign, |call| call.read(response)) {
+            Head::Open => Self {
+                fault: None,
+                outcome: None,
+            },
+            Head::Over(code) => {
+                let pushback = grpc::pushback(fields);
+                let is_lost = code == Code::Unavailable && pushback != Some(Err(Forbidden));
+                let retry_after = pushback.and_then(Result::ok);
+                Self {
+                    fault: is_lost.then_some(Fault::Unavailable),
+                    outcome: Some(if code.is_fault() {
+                        Outcome::Faulted { retry_after }
+                    } else {
+                        Outcome::Answered
+                    }),
+                }
+            }
+            Head::Foreign => Self {
+                fault: Some(Fault::Status(response.status.as_u16())),
+                outcome: Some(if response.status.is_server_error() {
+                    let retry_after = hints::retry_after(fields, now);
+                    Outcome::Faulted { retry_after }
+                } else {
+                    Outcome::Answered
+                }),
+            },
+        }
+    }
+}
