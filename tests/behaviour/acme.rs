@@ -184,8 +184,6 @@ async fn a_certificate_is_renewed_before_it_ends_and_serves_until_then() {
     };
     // Most of its time is over.
     let (text, old) = homemade(2027);
-    let (_, other) = homemade(2027);
-    assert_ne!(old, other);
     stage.keep(&pebble, &format!("{NAME}.pem"), &text);
     let mut callboard = stage.start(&pebble);
     assert_eq!(stage.shown(NAME).await, old);
@@ -196,7 +194,7 @@ async fn a_certificate_is_renewed_before_it_ends_and_serves_until_then() {
         "Connection refused",
         &pebble.directory(),
         "the one in use ends at 2027-01-01T",
-        "the next try is in 6",
+        "the next try is in ",
     ] {
         assert!(line.unwrap().contains(part), "{part}: {log}");
     }
@@ -281,6 +279,25 @@ async fn the_account_is_used_again_as_long_as_the_server_knows_it() {
     assert_eq!(made(&callboard), 2, "{}", callboard.log());
     let aside = stage.kept(&pebble, "account.json.damaged-1");
     assert_eq!(fs::read(aside).unwrap(), account);
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_when_the_server_wants_it() {
+    let stage = Stage::new();
+    let test = "renewal when an ACME server wants it";
+    let Some(pebble) = Pebble::start(test, stage.plain, stage.secured).await else {
+        return;
+    };
+    let mut callboard = stage.start(&pebble);
+    let first = stage.verified(NAME, &pebble).await;
+    let kept = fs::read_to_string(stage.kept(&pebble, &format!("{NAME}.pem"))).unwrap();
+    pebble.wants_renewed(&kept).await;
+    callboard.crash_and_restart(|_| {});
+    eventually("another certificate is shown", || async {
+        (stage.shown(NAME).await != first).then_some(())
+    })
+    .await;
+    stage.verified(NAME, &pebble).await;
 }
 
 #[tokio::test]

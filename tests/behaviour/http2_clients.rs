@@ -377,34 +377,6 @@ async fn who_resets_a_stream_frees_the_instance() {
 }
 
 #[tokio::test]
-async fn who_resets_a_stream_makes_room_in_the_queue() {
-    let setup =
-        Setup::default().top("defaults: {limits: {in_flight: 1, queue: 1, queue_timeout: 1h}}");
-    let (callboard, web) = with_web(setup).await;
-    let _held = callboard.hold_one("web", &web).await;
-    let client = Http2::connect(&callboard).await;
-    for _ in 0..3 {
-        let (waiting, mut sending) = client.send(request("GET", "/web/"), true).await.unwrap();
-        // Once there is no place left, the first waits for certain.
-        eventually("the queue is full", || async {
-            let (refused, mut other) = client.send(request("GET", "/web/"), true).await.unwrap();
-            let in_time = tokio::time::timeout(Duration::from_millis(500), whole(refused)).await;
-            other.send_reset(Reason::CANCEL);
-            (in_time.ok()?.unwrap().status == 503).then_some(())
-        })
-        .await;
-        sending.send_reset(Reason::CANCEL);
-        drop(waiting);
-    }
-    let waiting = tokio::spawn({
-        let client = client.clone();
-        async move { client.get("/web/last").await }
-    });
-    web.release(1);
-    assert_eq!(waiting.await.unwrap().unwrap().status, 200);
-}
-
-#[tokio::test]
 async fn requests_are_tried_again_hedged_and_mirrored() {
     let callboard = Setup::default()
         .registry("admission: trust")

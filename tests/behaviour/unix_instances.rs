@@ -12,6 +12,7 @@ use axum::serve::ListenerExt;
 use reqwest::Response;
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
@@ -145,7 +146,7 @@ async fn a_socket_that_is_gone_is_told_of_by_its_path() {
     let body = json!({"address": address(&path), "check": "off"});
     assert_eq!(register(&callboard, &body).await.status(), 201);
     let reply = callboard.get("/web/x").await;
-    assert_eq!(reply.status(), 503);
+    assert_eq!(reply.status(), 502);
     let problem = reply.text().await.unwrap();
     assert!(problem.contains(path.to_str().unwrap()), "{problem}");
 }
@@ -256,4 +257,43 @@ async fn a_mirror_on_the_same_machine_has_it_where_it_is_allowed() {
     })
     .await;
     assert_eq!(narrow.get("/web/x").await.status(), 404);
+}
+
+/// Answers every request to switch protocols at once, then echoes.
+async fn echoes(listener: UnixListener) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await?);
+            }
+            let switched = "HTTP/1.1 101 Switching Protocols\r\n\
+                            Connection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+            stream.write_all(switched.as_bytes()).await?;
+            let (mut reading, mut writing) = stream.split();
+            tokio::io::copy(&mut reading, &mut writing).await
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_protocol_is_spoken_over_the_socket() {
+    let (_folder, path, callboard) = allowing(Setup::default());
+    let server = tokio::spawn(echoes(UnixListener::bind(&path).unwrap()));
+    let body = json!({"address": address(&path), "check": "off"});
+    assert_eq!(register(&callboard, &body).await.status(), 201);
+    for round in 0..100 {
+        let mut stream = wire::connect(&callboard).await;
+        let asked =
+            "GET /web/x HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.write_all(asked.as_bytes()).await.unwrap();
+        let head = wire::read_head(&mut stream).await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{round}: {head}");
+        stream.write_all(b"hello").await.unwrap();
+        let mut echo = [0; 5];
+        stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!(&echo, b"hello", "{round}");
+    }
+    server.abort();
 }

@@ -1,12 +1,12 @@
 //! Pebble on ports of its own, and a name server for it that finds every host on this machine.
 
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::json;
@@ -99,13 +99,31 @@ impl Pebble {
 
     /// What its certificates can be verified with.
     pub(crate) async fn root(&self) -> Option<String> {
+        let url = format!("https://127.0.0.1:{}/roots/0", self.management);
+        let reply = self.client().get(url).send().await.ok()?;
+        reply.text().await.ok()
+    }
+
+    /// Has it say that the first certificate in this text, which it issued, should be renewed at once.
+    pub(crate) async fn wants_renewed(&self, text: &str) {
+        let begin = text.find("-----BEGIN CERTIFICATE").unwrap();
+        let window = json!({"suggestedWindow": {
+            "start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z",
+        }});
+        let url = format!("https://127.0.0.1:{}/set-renewal-info/", self.management);
+        let order = json!({"Certificate": text[begin..], "ARIResponse": window.to_string()});
+        let reply = self.client().post(url).json(&order).send().await.unwrap();
+        assert_eq!(reply.status(), 200);
+    }
+
+    fn client(&self) -> reqwest::Client {
         // reqwest asks for a provider to be there; another test may have put it there already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let own = reqwest::Certificate::from_pem(&fs::read(self.ca()).unwrap()).unwrap();
         let client = reqwest::Client::builder().tls_certs_only([own]);
-        let url = format!("https://127.0.0.1:{}/roots/0", self.management);
-        let reply = client.build().unwrap().get(url).send().await.ok()?;
-        reply.text().await.ok()
+        // Pebble refuses whoever does not say who asks (RFC 8555, section 6.1).
+        let client = client.no_proxy().user_agent("callboard's tests");
+        client.build().unwrap()
     }
 
     /// What Pebble itself can be verified with.
@@ -133,7 +151,7 @@ impl Drop for Pebble {
     }
 }
 
-/// A name server that knows one address, 127.0.0.1.
+/// A name server that knows one address, 127.0.0.1. Pebble asks over TCP.
 struct Names {
     port: u16,
     ended: Arc<AtomicBool>,
@@ -141,21 +159,16 @@ struct Names {
 
 impl Names {
     fn start() -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let timeout = Some(Duration::from_millis(100));
-        socket.set_read_timeout(timeout).unwrap();
-        let port = socket.local_addr().unwrap().port();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
         let ended = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&ended);
         std::thread::spawn(move || {
-            let mut query = [0; 512];
-            while !until.load(Ordering::Relaxed) {
-                let Ok((length, asker)) = socket.recv_from(&mut query) else {
-                    continue;
-                };
-                if let Some(answer) = answer(&query[..length]) {
-                    let _ = socket.send_to(&answer, asker);
+            for asker in listener.incoming().map_while(Result::ok) {
+                if until.load(Ordering::Relaxed) {
+                    return;
                 }
+                std::thread::spawn(move || serve(asker));
             }
         });
         Self { port, ended }
@@ -165,6 +178,22 @@ impl Names {
 impl Drop for Names {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+/// Answers each query, which its length comes before, until the asker leaves.
+fn serve(mut asker: TcpStream) -> Option<()> {
+    loop {
+        let mut length = [0; 2];
+        asker.read_exact(&mut length).ok()?;
+        let mut query = vec![0; u16::from_be_bytes(length).into()];
+        asker.read_exact(&mut query).ok()?;
+        let answer = answer(&query)?;
+        let length = u16::try_from(answer.len()).ok()?.to_be_bytes();
+        asker
+            .write_all(&[&length, answer.as_slice()].concat())
+            .ok()?;
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 mod callboard;
+pub(crate) mod grpc;
 pub(crate) mod http2;
 pub(crate) mod http2_instance;
 mod instance;
@@ -9,6 +10,7 @@ pub(crate) mod peers;
 pub(crate) mod scripted;
 pub(crate) mod talker;
 pub(crate) mod tokens;
+pub(crate) mod upgraded;
 pub(crate) mod wire;
 
 use std::future::Future;
