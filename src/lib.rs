@@ -67,9 +67,8 @@
 //!
 //! Architecture invariant: the request path takes no lock, and picking allocates nothing. Only a
 //! request that has to wait does either, and whoever frees what it waits for; and the request whose
-//! failure ejects an instance, or that brings it back, takes its cluster's lock. A handshake for
-//! another protocol shares one with nobody but its own connection, and so do the requests that share a
-//! connection of HTTP/2.
+//! failure ejects an instance, or that brings it back, takes its cluster's lock. The requests
+//! that share a connection of HTTP/2 share one with each other.
 //!
 //! Architecture invariant: no health mechanism alone can empty a cluster; see the panic threshold,
 //! the quota of ejections, and the suspects of the registry.

@@ -193,7 +193,7 @@ fn serve(
         Arc::clone(&gate),
     )
     .proving(certifier.as_ref().map(Certifier::challenges));
-    let watched = certificates::watched(&config);
+    let watched = certificates::watched(&config, &clusters);
     let reloader = Reloader {
         running: config.clone(),
         source,
@@ -229,9 +229,7 @@ fn serve(
         usize::try_from(open_files / 2).unwrap_or(usize::MAX),
     ));
     server.add_service(Once::service("reload", reloader.run()));
-    if !watched.is_empty() {
-        server.add_service(Once::service("certificates", certificates::keep(watched)));
-    }
+    server.add_service(Once::service("certificates", certificates::keep(watched)));
     server.add_service(Once::service("handover", handover.run()));
     if let Some(certifier) = certifier {
         let work = issued::run(certifier, phases.readiness());

@@ -30,6 +30,7 @@ use crate::names::ServiceName;
 use crate::tls;
 
 use super::connection::{Connections, Socket, secured};
+use super::gate::Gate;
 use super::listener::TcpRoutes;
 use super::relay::{Ended, Relay, Side};
 use attempts::{Connected, connect};
@@ -128,7 +129,7 @@ async fn pass<C: Transport>(
         policy.timeouts.tunnel,
         tally.traffic(),
     );
-    let ended = follow(&mut relay, pick, took).await;
+    let ended = follow(&mut relay, pick, took, connections.gate()).await;
     drop(relay);
     match ended {
         Some(Ended::Closed) => {}
@@ -140,7 +141,7 @@ async fn pass<C: Transport>(
             }
         }
         Some(Ended::Silent) => debug!("{service}: a connection was silent for too long"),
-        None => debug!("{service}: a connection is closed with the drain of its instance"),
+        None => debug!("{service}: a connection is closed, as its instance or callboard leaves"),
     }
 }
 
@@ -150,10 +151,11 @@ async fn follow<C: Transport, I: Transport>(
     relay: &mut Relay<'_, C, I>,
     mut pick: Pick,
     took: Duration,
+    gate: &Gate,
 ) -> Option<Ended> {
     let early = tokio::select! {
         early = timeout(SETTLED, relay.answer()) => early.ok().flatten(),
-        () = cut(&pick) => return None,
+        () = cut(&pick, gate) => return None,
     };
     let outcome = match &early {
         _ if relay.has_answer() => Some(Outcome::Answered),
@@ -172,13 +174,16 @@ async fn follow<C: Transport, I: Transport>(
     }
     tokio::select! {
         ended = relay.run() => Some(ended),
-        () = cut(&pick) => None,
+        () = cut(&pick, gate) => None,
     }
 }
 
-/// Ends when the connection has to. An instance that drains keeps those it has for as long as they last.
-async fn cut(_pick: &Pick) {
-    std::future::pending().await
+/// Ends when the connection has to: its instance has drained for as long as it may, or callboard leaves.
+async fn cut(pick: &Pick, gate: &Gate) {
+    tokio::select! {
+        () = pick.endpoint().parted() => {}
+        () = gate.last_call() => {}
+    }
 }
 
 fn refuse(service: &ServiceName, tally: &Tally, why: Reason) {

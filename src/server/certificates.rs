@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use log::{info, warn};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::cluster::clusters::Clusters;
 use crate::config::Config;
 use crate::tls::Wrong;
 
@@ -15,7 +16,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is made of some files.
 pub(super) struct Watched {
-    /// The setting that names them.
+    /// The setting that names them; empty if what is wrong with them says so itself.
     name: String,
     refresh: Box<dyn Fn() -> Result<bool, Wrong> + Send>,
     /// What clients will not accept at this time.
@@ -56,14 +57,22 @@ impl State {
     }
 }
 
-/// What `config` names.
-pub(super) fn watched(config: &Config) -> Vec<Watched> {
+/// What `config` names for listeners, and what the policies of `clusters` name for instances.
+pub(super) fn watched(config: &Config, clusters: &Clusters) -> Vec<Watched> {
+    let clusters = clusters.clone();
+    let instances = Watched {
+        name: String::new(),
+        state: State::default(),
+        refresh: Box::new(move || clusters.policies().refresh_tls()),
+        unfit: Box::new(|_| Vec::new()),
+    };
     let listeners = config.proxy.listen.iter().enumerate();
     let listeners =
         listeners.map(|(at, listener)| (format!("proxy.listen[{at}].tls"), &listener.tls));
     listeners
         .chain([("registry.tls".to_owned(), &config.registry.tls)])
-        .filter_map(|(name, tls)| {
+        .filter_map(|(setting, tls)| {
+            let name = format!("{setting}.");
             let (refreshed, asked) = (tls.clone()?, tls.clone()?);
             Some(Watched {
                 name,
@@ -76,6 +85,7 @@ pub(super) fn watched(config: &Config) -> Vec<Watched> {
                 unfit: Box::new(move |now| asked.unfit(now)),
             })
         })
+        .chain([instances])
         .collect()
 }
 
@@ -99,17 +109,18 @@ impl Watched {
             Ok(changed) => {
                 self.state.works();
                 if changed {
-                    info!("{name}: the files changed; new connections go by them");
+                    let whose = name.strip_suffix('.').unwrap_or("TLS to instances");
+                    info!("{whose}: the files changed; new connections go by them");
                 }
             }
             Err(wrong) => {
                 if let Some(wrong) = self.state.fails(wrong) {
-                    warn!("{name}.{wrong}; what was read before stays in force");
+                    warn!("{name}{wrong}; what was read before stays in force");
                 }
             }
         }
         for wrong in self.state.newly_unfit((self.unfit)(now)) {
-            warn!("{name}.{wrong}");
+            warn!("{name}{wrong}");
         }
     }
 }

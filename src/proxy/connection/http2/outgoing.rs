@@ -13,6 +13,8 @@ use pingora::protocols::http::date::get_cached_date;
 use pingora::{Error, ErrorType, Result};
 use tokio::time::timeout;
 
+use crate::proxy::watchdog;
+
 use super::terms;
 
 /// What says something of a connection of HTTP/1 (RFC 9113, section 8.2.2).
@@ -107,7 +109,11 @@ impl Outgoing {
         while !piece.is_empty() {
             let body = self.body()?;
             body.reserve_capacity(piece.len());
-            let room = poll_fn(|context| body.poll_capacity(context));
+            let room = poll_fn(|context| {
+                let room = body.poll_capacity(context);
+                watchdog::client_takes(room.is_ready());
+                room
+            });
             let room = match patience {
                 Some(patience) => timeout(patience, room).await.map_err(|_| {
                     let late = "the client does not take the answer";
