@@ -8,21 +8,21 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     reason = "a measurement that meets what it did not expect should stop there"
 )]
 
+mod common;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
+
+use common::process::{Callboard, Connection, request};
 
 const SERVICES: usize = 1_000;
 const EACH: usize = 100;
@@ -51,7 +51,7 @@ fn main() {
 async fn measure() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("proxy.yaml"), CONFIG).unwrap();
-    let callboard = Callboard::start(folder.path());
+    let callboard = Callboard::start(folder.path(), 1);
     let live = serve().await;
 
     let started = Instant::now();
@@ -158,8 +158,8 @@ fn report(how: &str, count: usize, cpu: Duration, elapsed: Duration) {
 async fn restart(callboard: Callboard, folder: &Path) -> Callboard {
     drop(callboard);
     let started = Instant::now();
-    let callboard = Callboard::start(folder);
-    let mut connection = Connection::open(callboard.proxy).await;
+    let callboard = Callboard::start(folder, 1);
+    let mut connection = Connection::open(callboard.proxies[0]).await;
     assert_eq!(
         connection.exchange(&request("GET", "/live/", "")).await,
         200
@@ -186,7 +186,7 @@ async fn crash(callboard: &Callboard) {
     }
     let (done, failed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let clients = (0..8).map(|_| {
-        let (done, failed, proxy) = (Arc::clone(&done), Arc::clone(&failed), callboard.proxy);
+        let (done, failed, proxy) = (Arc::clone(&done), Arc::clone(&failed), callboard.proxies[0]);
         tokio::spawn(async move {
             let mut connection = Connection::open(proxy).await;
             while done.load(Relaxed) < CRASH_REQUESTS {
@@ -289,128 +289,4 @@ impl Drop for Instance {
     fn drop(&mut self) {
         self.crash();
     }
-}
-
-/// A callboard process; killed when dropped.
-struct Callboard {
-    process: Child,
-    proxy: SocketAddr,
-    registry: SocketAddr,
-}
-
-impl Callboard {
-    fn start(folder: &Path) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_callboard"))
-            .args(["run", "--config", "proxy.yaml"])
-            .current_dir(folder)
-            .env("RUST_LOG", "error")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let (mut proxy, mut registry) = (None, None);
-        for line in lines {
-            let line = line.unwrap();
-            let address = line.rsplit('/').next().unwrap().parse().unwrap();
-            match line.strip_prefix("callboard: ").unwrap() {
-                line if line.starts_with("proxy") => proxy = Some(address),
-                _ => registry = Some(address),
-            }
-            if let (Some(proxy), Some(registry)) = (proxy, registry) {
-                return Self {
-                    process,
-                    proxy,
-                    registry,
-                };
-            }
-        }
-        let status = process.wait();
-        panic!("callboard ended instead of starting: {status:?}");
-    }
-
-    /// The processor time it has used.
-    fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        let fields: Vec<_> = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .collect();
-        // utime and stime, in ticks of a hundredth of a second (proc(5)).
-        let ticks: u64 = fields[11..13]
-            .iter()
-            .map(|ticks| ticks.parse::<u64>().unwrap())
-            .sum();
-        Duration::from_millis(ticks * 10)
-    }
-}
-
-impl Drop for Callboard {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-fn request(method: &str, path: &str, body: &str) -> String {
-    let length = body.len();
-    format!("{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {length}\r\n\r\n{body}")
-}
-
-/// One kept connection, one exchange at a time.
-struct Connection {
-    stream: TcpStream,
-    received: Vec<u8>,
-}
-
-impl Connection {
-    async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
-            stream,
-            received: Vec::new(),
-        }
-    }
-
-    /// Sends a request and gives the answer's body.
-    async fn ask(&mut self, request: &str) -> String {
-        assert_eq!(self.exchange(request).await, 200);
-        let answer = String::from_utf8(self.received.clone()).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-    }
-
-    /// Sends a request and gives the status once the whole answer is here.
-    async fn exchange(&mut self, request: &str) -> u16 {
-        self.stream.write_all(request.as_bytes()).await.unwrap();
-        self.received.clear();
-        loop {
-            let count = self.stream.read_buf(&mut self.received).await.unwrap();
-            assert!(count > 0, "callboard closed the connection");
-            if let Some(status) = complete(&self.received) {
-                return status;
-            }
-        }
-    }
-}
-
-/// The status of an answer that is here as a whole.
-fn complete(received: &[u8]) -> Option<u16> {
-    let end = received
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")?
-        + 4;
-    let head = std::str::from_utf8(&received[..end]).unwrap();
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length")
-            .then(|| value.trim().parse::<usize>().unwrap())
-    });
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let whole = match length {
-        Some(length) => received.len() >= end + length,
-        None => status == 204 || received.ends_with(b"0\r\n\r\n"),
-    };
-    whole.then_some(status)
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each bench needs another part of it")]
 #![expect(clippy::expect_used, reason = "a bench that cannot start may stop")]
 
+pub(crate) mod process;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
