@@ -29,6 +29,11 @@
 //! round again, if the settings and the budget let it, with the endpoints tried so far, which are not
 //! picked twice.
 //!
+//! *Connections.* A [`Listener`](proxy::listener::Listener) says what becomes of its connections
+//! ([`proxy::connection`]): a PROXY header is read, TLS is spoken, and then HTTP/1.1, HTTP/2, or bytes
+//! that go to an instance as they are ([`proxy::tcp`]). A request that is answered with another
+//! protocol leaves HTTP behind as well ([`proxy::tunnel`]).
+//!
 //! # Layout
 //!
 //! ```text
@@ -58,7 +63,7 @@
 //! ```
 //!
 //! A module imports only from those above it, and those that stand side by side (registry and pull
-//! beside endpoint, balance and health; balance beside health; cluster beside route; proxy, api,
+//! beside endpoint, balance and health; balance beside health; cluster beside route; api beside proxy,
 //! admin and client; server beside prove) never import each other. `tests/architecture.rs` holds the
 //! code to it.
 //!

@@ -31,7 +31,7 @@ pub(super) struct Connectors {
 /// A request and its answer.
 pub(super) enum Session {
     Http1(Box<Http1Session>),
-    Http2(Stream),
+    Http2(Box<Stream>),
 }
 
 /// A stream of a connection that others share. The connection learns in any case that it is over.
@@ -60,12 +60,12 @@ impl Connectors {
             return Ok((Session::Http1(Box::new(session)), reused));
         }
         let stream = |session| {
-            Session::Http2(Stream {
+            Session::Http2(Box::new(Stream {
                 session: Some(session),
                 connector: Arc::clone(&self.http2),
                 peer: peer.clone(),
                 idle,
-            })
+            }))
         };
         if let Some(session) = self.http2.reused_http_session(peer).await? {
             return Ok((stream(session), true));
