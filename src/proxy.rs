@@ -364,6 +364,11 @@ impl ProxyHttp for DataPlane {
         let verdict = Verdict::of(context.call.as_deref(), response, SystemTime::now());
         context.weigh(session, verdict, now)?;
         if let Some(attempt) = &mut context.attempt {
+            if attempt.is_shared() && (!asked || verdict.is_over) {
+                // Who is done with a request closes its stream, and a body that then finds it closed
+                // costs the client its connection, which is better said.
+                session.set_keepalive(None);
+            }
             attempt.answer(&session.req_header().method, response);
         }
         context.await_body(false, now)

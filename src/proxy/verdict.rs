@@ -18,6 +18,8 @@ pub(super) struct Verdict {
     pub(super) fault: Option<Fault>,
     /// What it says of the instance; `None` if the rest of the answer has to tell.
     pub(super) outcome: Option<Outcome>,
+    /// Whether it is a call's end, before anything of an answer.
+    pub(super) is_over: bool,
 }
 
 impl Verdict {
@@ -29,6 +31,7 @@ impl Verdict {
             Head::Open => Self {
                 fault: None,
                 outcome: None,
+                is_over: false,
             },
             Head::Over(code) => {
                 let pushback = grpc::pushback(fields);
@@ -41,6 +44,7 @@ impl Verdict {
                     } else {
                         Outcome::Answered
                     }),
+                    is_over: true,
                 }
             }
             Head::Foreign => Self {
@@ -51,6 +55,7 @@ impl Verdict {
                 } else {
                     Outcome::Answered
                 }),
+                is_over: false,
             },
         }
     }

@@ -155,10 +155,9 @@ async fn a_call_ends_when_its_time_is_up_and_the_server_hears_of_it() {
         let client = connect(&callboard).await;
         let hang = request("Hang").header("grpc-timeout", "700m");
         let (answer, _body) = send(client.clone(), hang).await;
+        // The server knows of it as well, and may say so first.
         let end = ending(answer).await;
         assert_eq!(end["grpc-status"], "4", "{end:?}");
-        let words = end["grpc-message"].to_str().unwrap();
-        assert!(words.ends_with("grpc-timeout of 700ms ran out"), "{words}");
         server.until("cancelled", 1).await;
         // The connection to the instance serves on.
         let (answer, _body) = send(client, request("Echo")).await;
