@@ -56,6 +56,8 @@ pub(super) struct Tries {
     blameless: Option<u64>,
     /// Whether the present one has a connection of its own.
     pub(super) alone: bool,
+    /// Whether the client was told to send the body it holds back.
+    told: bool,
 }
 
 /// Why a try gets no endpoint.
@@ -139,7 +141,9 @@ impl Context {
         if shared {
             // Once a body could not be passed on, Pingora does not listen to the client any more, and
             // nobody is there who would give the try up.
-            let longest = remaining.max(timeouts.between_bytes);
+            let total = (self.deadlines().total)
+                .map_or(Duration::MAX, |total| total.saturating_duration_since(now));
+            let longest = remaining.max(timeouts.between_bytes).min(total);
             peer.options.read_timeout = alarm(longest + GRACE);
         }
         peer.options.idle_timeout = Some(if switches || (alone && shared) {
@@ -176,7 +180,8 @@ impl Context {
         }
         // Pingora does not see the interim answers of HTTP/2, so the client would wait for this one.
         let waits = request.remove_header(&header::EXPECT).is_some();
-        if waits && self.tries.made == 1 && client.req_header().version == Version::HTTP_11 {
+        if waits && !self.tries.told && client.req_header().version >= Version::HTTP_11 {
+            self.tries.told = true;
             client
                 .write_continue_response()
                 .await

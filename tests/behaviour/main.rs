@@ -29,6 +29,7 @@ mod holding;
 mod http2_clients;
 mod http2_hostile;
 mod http2_instances;
+mod http2_stalls;
 mod journal;
 mod journal_command;
 mod kept_connections;

@@ -355,10 +355,15 @@ impl<'a> Conversation<'a> {
         let digest = Arc::clone(&self.digest);
         let stream = Stream::new(head, body, respond, digest, limits.min_body_rate);
         let connections = Arc::clone(self.connections);
+        let departure = stream.departure();
         let work = async move {
             let session = ServerSession::new_custom(Box::new(stream));
             let served = (connections.proxy).process_new_http(session, &connections.closing);
-            served.await;
+            tokio::select! {
+                biased;
+                _ = served => {}
+                why = departure.seen() => debug!("a request is dropped: {why}"),
+            }
         };
         self.running.spawn(terms::under(watched(work)));
     }

@@ -1,6 +1,7 @@
 //! The answer to a request, as it goes out on the request's stream.
 
 use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,30 +29,53 @@ const OF_CONNECTIONS: [&str; 5] = [
 
 /// The answer.
 pub(super) struct Outgoing {
+    sending: Arc<Mutex<Sending>>,
+    head: Option<Box<ResponseHeader>>,
+    /// Answers a HEAD.
+    is_bare: bool,
+    /// How long the client may take to accept a piece of the body.
+    pub(super) patience: Option<Duration>,
+}
+
+/// The engine's side of it, which is held for no longer than a poll takes.
+struct Sending {
     respond: SendResponse<Bytes>,
     /// There once the head was sent.
     body: Option<SendStream<Bytes>>,
-    head: Option<Box<ResponseHeader>>,
     has_ended: bool,
-    /// Answers a HEAD.
-    is_bare: bool,
     sent: usize,
-    /// How long the client may take to accept a piece of the body.
-    pub(super) patience: Option<Duration>,
+}
+
+/// Notices that the client leaves, whatever else is waited for: while Pingora waits for room at an
+/// instance, or for an instance at all, it does not listen to the client.
+pub(super) struct Departure(Arc<Mutex<Sending>>);
+
+impl Departure {
+    /// Ends when the client resets the stream or its connection ends.
+    pub(super) async fn seen(self) -> Box<Error> {
+        poll_fn(|context| lock(&self.0).poll_left(context)).await
+    }
 }
 
 impl Outgoing {
     /// The answer to give with `respond`; `is_bare` keeps its body back.
     pub(super) fn new(respond: SendResponse<Bytes>, is_bare: bool) -> Self {
         Self {
-            respond,
-            body: None,
+            sending: Arc::new(Mutex::new(Sending {
+                respond,
+                body: None,
+                has_ended: false,
+                sent: 0,
+            })),
             head: None,
-            has_ended: false,
             is_bare,
-            sent: 0,
             patience: None,
         }
+    }
+
+    /// What notices that nobody is there to be answered.
+    pub(super) fn departure(&self) -> Departure {
+        Departure(Arc::clone(&self.sending))
     }
 
     /// The head that was sent, interim ones aside.
@@ -61,7 +85,7 @@ impl Outgoing {
 
     /// How much of the body was sent, in bytes.
     pub(super) fn sent(&self) -> usize {
-        self.sent
+        lock(&self.sending).sent
     }
 
     /// Sends a head, unless the final one was sent already.
@@ -79,10 +103,11 @@ impl Outgoing {
             let misplaced = "HTTP/2 has no switching of protocols";
             return Err(Error::explain(ErrorType::InternalError, misplaced));
         }
+        let mut sending = lock(&self.sending);
         if head.status.is_informational() {
             let interim = Response::from_parts(head.as_owned_parts(), ());
             // A client that is gone is noticed with the final head.
-            let _ = self.respond.send_informational(interim);
+            let _ = sending.respond.send_informational(interim);
             return Ok(());
         }
         if !head.headers.contains_key(header::DATE) {
@@ -91,43 +116,31 @@ impl Outgoing {
         let bodyless = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
         let ends = ends || self.is_bare || bodyless.contains(&head.status);
         let wire = Response::from_parts(head.as_owned_parts(), ());
-        self.body = Some(self.respond.send_response(wire, ends).map_err(broken)?);
+        let body = sending.respond.send_response(wire, ends).map_err(broken)?;
+        sending.body = Some(body);
+        sending.has_ended = ends;
         self.head = Some(head);
-        self.has_ended = ends;
         Ok(())
     }
 
     /// Sends a piece of the body once the client has room for it.
     ///
     /// # Errors
-    /// When the stream is gone or the client takes too long.
+    /// When the stream is gone, the client takes too long, or the time of the request is up.
     pub(super) async fn send_body(&mut self, mut piece: Bytes, ends: bool) -> Result<()> {
-        if self.has_ended {
+        if lock(&self.sending).has_ended {
             return Ok(());
         }
-        let patience = self.patience;
         while !piece.is_empty() {
-            let body = self.body()?;
-            body.reserve_capacity(piece.len());
-            let room = poll_fn(|context| {
-                let room = body.poll_capacity(context);
-                watchdog::client_takes(room.is_ready());
-                room
-            });
-            let room = match patience {
-                Some(patience) => timeout(patience, room).await.map_err(|_| {
+            let passing =
+                poll_fn(|context| lock(&self.sending).poll_pass(&mut piece, ends, context));
+            match self.patience {
+                Some(patience) => timeout(patience, passing).await.map_err(|_| {
                     let late = "the client does not take the answer";
                     Error::explain(ErrorType::WriteTimedout, late)
                 })?,
-                None => room.await,
-            };
-            let gone = || Error::explain(ErrorType::WriteError, "the stream is closed");
-            let room = room.ok_or_else(gone)?.map_err(broken)?;
-            let part = piece.split_to(room.min(piece.len()));
-            let (length, ends) = (part.len(), ends && piece.is_empty());
-            body.send_data(part, ends).map_err(broken)?;
-            self.sent += length;
-            self.has_ended = ends;
+                None => passing.await,
+            }?;
         }
         if ends { self.end() } else { Ok(()) }
     }
@@ -137,12 +150,13 @@ impl Outgoing {
     /// # Errors
     /// When the stream is gone.
     pub(super) fn send_last(&mut self, piece: Bytes) -> Result<()> {
-        if self.has_ended {
+        let mut sending = lock(&self.sending);
+        if sending.has_ended {
             return Ok(());
         }
-        self.sent += piece.len();
-        self.has_ended = true;
-        self.body()?.send_data(piece, true).map_err(broken)
+        sending.sent += piece.len();
+        sending.has_ended = true;
+        sending.body()?.send_data(piece, true).map_err(broken)
     }
 
     /// Ends the answer with `trailers`.
@@ -150,14 +164,15 @@ impl Outgoing {
     /// # Errors
     /// When the stream is gone.
     pub(super) fn send_trailers(&mut self, mut trailers: HeaderMap) -> Result<()> {
-        if self.has_ended {
+        let mut sending = lock(&self.sending);
+        if sending.has_ended {
             return Ok(());
         }
         for name in OF_CONNECTIONS {
             trailers.remove(name);
         }
-        self.body()?.send_trailers(trailers).map_err(broken)?;
-        self.has_ended = true;
+        sending.body()?.send_trailers(trailers).map_err(broken)?;
+        sending.has_ended = true;
         Ok(())
     }
 
@@ -174,13 +189,47 @@ impl Outgoing {
 
     /// Breaks the answer off, unless it has ended.
     pub(super) fn reset(&mut self, reason: Reason) {
-        if !self.has_ended {
-            self.respond.send_reset(reason);
+        let mut sending = lock(&self.sending);
+        if !sending.has_ended {
+            sending.respond.send_reset(reason);
         }
     }
 
     /// Ends when the client resets the stream or its connection ends.
     pub(super) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>> {
+        lock(&self.sending).poll_left(context)
+    }
+}
+
+impl Sending {
+    /// Sends as much of `piece` as the client has room for, which is something.
+    fn poll_pass(
+        &mut self,
+        piece: &mut Bytes,
+        ends: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<()>> {
+        let body = self.body()?;
+        body.reserve_capacity(piece.len());
+        let room = body.poll_capacity(context);
+        watchdog::client_takes(room.is_ready());
+        let Poll::Ready(room) = room else {
+            return watchdog::poll_overdue(context).map(|timer| {
+                let late = format!("{timer:?} ran out while the client took nothing");
+                Err(Error::explain(ErrorType::ReadTimedout, late))
+            });
+        };
+        let gone = || Error::explain(ErrorType::WriteError, "the stream is closed");
+        let room = room.ok_or_else(gone)?.map_err(broken)?;
+        let part = piece.split_to(room.min(piece.len()));
+        let (length, ends) = (part.len(), ends && piece.is_empty());
+        body.send_data(part, ends).map_err(broken)?;
+        self.sent += length;
+        self.has_ended = ends;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<Box<Error>> {
         let left = match &mut self.body {
             Some(body) => body.poll_reset(context),
             None => self.respond.poll_reset(context),
@@ -199,6 +248,10 @@ impl Outgoing {
         let early = || Error::explain(ErrorType::InternalError, "a body before its head");
         self.body.as_mut().ok_or_else(early)
     }
+}
+
+fn lock(sending: &Mutex<Sending>) -> MutexGuard<'_, Sending> {
+    sending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What ends a request whose stream broke.

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 use crate::proxy::watchdog;
 
 use super::incoming::Incoming;
-use super::outgoing::Outgoing;
+use super::outgoing::{Departure, Outgoing};
 
 /// The request and its answer.
 pub(super) struct Stream {
@@ -55,6 +55,11 @@ impl Stream {
             connection,
             drain: None,
         }
+    }
+
+    /// What notices that the client leaves.
+    pub(super) fn departure(&self) -> Departure {
+        self.outgoing.departure()
     }
 }
 
