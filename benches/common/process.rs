@@ -72,6 +72,28 @@ impl Callboard {
             .sum();
         Duration::from_millis(ticks * 10)
     }
+
+    /// The memory it has in use, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most memory it has had in use since [`Callboard::forget_peak`], in KiB.
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// Has [`Callboard::peak`] begin anew.
+    pub(crate) fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.process.id()), "5").unwrap();
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kibibytes = line.unwrap().trim().strip_suffix(" kB").unwrap();
+        kibibytes.parse().unwrap()
+    }
 }
 
 impl Drop for Callboard {
