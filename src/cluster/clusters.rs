@@ -73,8 +73,9 @@ impl Clusters {
     }
 
     /// Puts new policies in force. What they do not change goes on undisturbed.
-    pub fn configure(&self, policies: Policies) {
+    pub fn configure(&self, mut policies: Policies) {
         let mut vacant = self.changing();
+        policies.keep_tls(&self.policies());
         for (service, cluster) in self.shared.map.load().iter() {
             cluster.configure(policies.of(service.as_str()), policies.admission);
         }

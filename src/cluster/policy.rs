@@ -174,22 +174,38 @@ impl Policies {
         self.services.get(service).unwrap_or(&self.default)
     }
 
-    /// Reads the files again that say how TLS is spoken with instances; says whether any had changed.
-    ///
-    /// # Errors
-    /// When a file cannot be read or used, with its setting; what was read before stays in force.
-    pub fn refresh_tls(&self) -> Result<bool, tls::Wrong> {
+    /// Keeps what `old` has made of the same settings and files, so that whoever holds on to that hears
+    /// of the files' changes.
+    pub(super) fn keep_tls(&mut self, old: &Self) {
+        let keep = |policy: &mut Policy, old: &Policy| {
+            if policy.tls == old.tls {
+                policy.tls = Arc::clone(&old.tls);
+            }
+        };
+        keep(&mut self.default, &old.default);
+        for (name, policy) in &mut self.services {
+            keep(policy, old.of(name.as_str()));
+        }
+    }
+
+    /// Reads the files again that say how TLS is spoken with instances; says whether any had changed,
+    /// and which cannot be read or used, with their settings. Where one cannot, what was read before
+    /// stays in force.
+    pub fn refresh_tls(&self) -> (bool, Vec<tls::Wrong>) {
         let default = ("defaults".to_owned(), &self.default);
         let own = (self.services.iter())
             .filter(|(_, policy)| !Arc::ptr_eq(&policy.tls, &self.default.tls))
             .map(|(name, policy)| (format!("services.{name}"), policy));
-        let mut changed = false;
+        let (mut changed, mut wrong) = (false, Vec::new());
         for (name, policy) in std::iter::once(default).chain(own) {
-            changed |= policy.tls.refresh().map_err(|wrong| tls::Wrong {
-                field: format!("{name}.tls.{}", wrong.field),
-                ..wrong
-            })?;
+            match policy.tls.refresh() {
+                Ok(has_changed) => changed |= has_changed,
+                Err(one) => wrong.push(tls::Wrong {
+                    field: format!("{name}.tls.{}", one.field),
+                    ..one
+                }),
+            }
         }
-        Ok(changed)
+        (changed, wrong)
     }
 }

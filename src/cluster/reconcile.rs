@@ -64,7 +64,9 @@ impl Cluster {
         let mut guard = self.control();
         let control = &mut *guard;
         control.admission = admission;
-        if *control.policy == *policy {
+        // What is equal now may still read its files at another time.
+        let same_tls = Arc::ptr_eq(&control.policy.tls, &policy.tls);
+        if same_tls && *control.policy == *policy {
             return;
         }
         let outlier_changed = control.policy.outlier != policy.outlier;

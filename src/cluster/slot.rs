@@ -188,9 +188,11 @@ impl Slot {
         let check = self.endpoint.instance.check.over(policy.check.as_ref());
         self.tls = Arc::clone(&policy.tls);
         let target = target(&self.endpoint, &self.tls);
+        let is_same =
+            |old: &Probing| target == old.target && Arc::ptr_eq(&target.tls, &old.target.tls);
         match (&check, &self.probing) {
             (None, None) => return,
-            (Some(check), Some(old)) if *check == old.check && target == old.target => return,
+            (Some(check), Some(old)) if *check == old.check && is_same(old) => return,
             _ => {}
         }
         let verdict = self.probing.take().map(|probing| probing.verdict);

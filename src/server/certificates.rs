@@ -18,7 +18,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub(super) struct Watched {
     /// The setting that names them; empty if what is wrong with them says so itself.
     name: String,
-    refresh: Box<dyn Fn() -> Result<bool, Wrong> + Send>,
+    /// Reads them again; says whether they had changed, and what is wrong with them.
+    refresh: Box<dyn Fn() -> (bool, Vec<Wrong>) + Send>,
     /// What clients will not accept at this time.
     unfit: Box<dyn Fn(SystemTime) -> Vec<Wrong> + Send>,
     state: State,
@@ -27,24 +28,21 @@ pub(super) struct Watched {
 /// What was found out about the files, and what was said of it.
 #[derive(Default)]
 struct State {
-    failing: Option<Wrong>,
-    told: Option<Wrong>,
+    failing: Vec<Wrong>,
+    told: Vec<Wrong>,
     unfit: Vec<Wrong>,
 }
 
 impl State {
-    /// What to say of a failure: once, and only of what is there to stay. Of two files that belong
+    /// What to say of failures: once, and only of what is there to stay. Of two files that belong
     /// together, one may not be written yet.
-    fn fails(&mut self, wrong: Wrong) -> Option<&Wrong> {
-        let stays = self.failing.as_ref() == Some(&wrong);
-        let is_new = self.told.as_ref() != Some(&wrong);
-        self.failing = Some(wrong.clone());
-        (stays && is_new).then(|| &*self.told.insert(wrong))
-    }
-
-    fn works(&mut self) {
-        self.failing = None;
-        self.told = None;
+    fn fails(&mut self, wrong: Vec<Wrong>) -> Vec<Wrong> {
+        let stays = |one: &&Wrong| self.failing.contains(one);
+        let staying: Vec<_> = wrong.iter().filter(stays).cloned().collect();
+        self.failing = wrong;
+        let before = std::mem::replace(&mut self.told, staying.clone());
+        let is_new = |one: &Wrong| !before.contains(one);
+        staying.into_iter().filter(is_new).collect()
     }
 
     /// Those that clients have not been refused before.
@@ -81,7 +79,10 @@ pub(super) fn watched(config: &Config, clusters: &Clusters) -> Vec<Watched> {
                     unfit: asked.unfit(SystemTime::now()),
                     ..State::default()
                 },
-                refresh: Box::new(move || refreshed.refresh()),
+                refresh: Box::new(move || match refreshed.refresh() {
+                    Ok(changed) => (changed, Vec::new()),
+                    Err(wrong) => (false, vec![wrong]),
+                }),
                 unfit: Box::new(move |now| asked.unfit(now)),
             })
         })
@@ -105,19 +106,13 @@ pub(super) async fn keep(mut watched: Vec<Watched>) {
 impl Watched {
     fn look(&mut self, now: SystemTime) {
         let name = &self.name;
-        match (self.refresh)() {
-            Ok(changed) => {
-                self.state.works();
-                if changed {
-                    let whose = name.strip_suffix('.').unwrap_or("TLS to instances");
-                    info!("{whose}: the files changed; new connections go by them");
-                }
-            }
-            Err(wrong) => {
-                if let Some(wrong) = self.state.fails(wrong) {
-                    warn!("{name}{wrong}; what was read before stays in force");
-                }
-            }
+        let (changed, wrong) = (self.refresh)();
+        if changed {
+            let whose = name.strip_suffix('.').unwrap_or("TLS to instances");
+            info!("{whose}: the files changed; new connections go by them");
+        }
+        for wrong in self.state.fails(wrong) {
+            warn!("{name}{wrong}; what was read before stays in force");
         }
         for wrong in self.state.newly_unfit((self.unfit)(now)) {
             warn!("{name}{wrong}");
@@ -139,15 +134,19 @@ mod tests {
 
     #[test]
     fn a_failure_that_stays_is_told_once() {
+        let [a, b] = ["a", "b"].map(wrong);
+        let both = || vec![a.clone(), b.clone()];
         let mut state = State::default();
-        assert!(state.fails(wrong("a")).is_none());
-        assert!(state.fails(wrong("a")).is_some());
-        assert!(state.fails(wrong("a")).is_none());
-        assert!(state.fails(wrong("b")).is_none());
-        assert!(state.fails(wrong("b")).is_some());
-        state.works();
-        assert!(state.fails(wrong("b")).is_none());
-        assert!(state.fails(wrong("b")).is_some());
+        assert!(state.fails(vec![a.clone()]).is_empty());
+        assert_eq!(state.fails(both()), [a.clone()]);
+        assert_eq!(state.fails(both()), [b.clone()]);
+        assert!(state.fails(both()).is_empty());
+        assert!(state.fails(vec![b.clone()]).is_empty());
+        assert!(state.fails(both()).is_empty());
+        assert_eq!(state.fails(both()), [a.clone()]);
+        assert!(state.fails(Vec::new()).is_empty());
+        assert!(state.fails(vec![b.clone()]).is_empty());
+        assert_eq!(state.fails(vec![b.clone()]), [b]);
     }
 
     #[test]

@@ -154,15 +154,15 @@ fn read(settings: &ClientSettings) -> Result<Credentials, Wrong> {
     let issuers = match &settings.ca {
         None => None,
         Some(ca) => {
-            let (issuers, text) = files::chain("ca", ca)?;
+            let (issuers, text) = files::issuers("ca", ca)?;
             for issuer in &issuers {
                 store.add(issuer.clone()).map_err(|error| {
                     Wrong::new(
                         "ca",
                         ca,
                         &format!(
-                            "holds a certificate that is damaged: {error} (expected PEM, the \
-                             certificates of the issuers)"
+                            "holds a certificate that is damaged: {error} (expected PEM with the \
+                             issuers' certificates)"
                         ),
                     )
                 })?;

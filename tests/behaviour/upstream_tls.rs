@@ -326,3 +326,90 @@ async fn a_changed_file_is_read_with_the_configuration() {
         callboard.log()
     );
 }
+
+#[tokio::test]
+async fn a_changed_file_is_read_without_being_told_to_whatever_is_wrong_with_another() {
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let faulty = Authority::new("faulty");
+    let of = |service: &str, ca: &Authority| format!("{service}: {{tls: {{ca: {:?}}}}}", ca.ca());
+    let services = ["a", "b", "c", "d", "e"].map(|service| of(service, &faulty));
+    let services = format!("services: {{{}, {}}}", services.join(", "), of("web", &old));
+    let setup = |timeout: &str| {
+        Setup::default()
+            .registry("admission: trust")
+            .top(&format!(
+                "defaults: {{check: off, outlier: off, timeouts: {{connect: {timeout}}}}}"
+            ))
+            .top(&services)
+    };
+    let callboard = setup("5s").start();
+    let instance = Http2Instance::secured("a", old.server("web.callboard", None)).await;
+    callboard.register_http2("web", &instance, "h2").await;
+    echo(&callboard, "/web/echo").await;
+    // What goes on undisturbed by a reload hears of changes all the same.
+    callboard.reload("configuration reloaded").await;
+    callboard.rewrite(&setup("6s"));
+    callboard.reload("configuration reloaded").await;
+    callboard.reload("configuration reloaded").await;
+    echo(&callboard, "/web/echo").await;
+    fs::write(faulty.ca(), "no certificate").unwrap();
+    fs::copy(new.ca(), old.ca()).unwrap();
+    eventually("the new issuer is believed alone", || async {
+        let status = callboard.get("/web/echo").await.status();
+        (status == 502).then_some(())
+    })
+    .await;
+    eventually("every faulty file is told of", || async {
+        let log = callboard.log();
+        let told = |service| {
+            let place = format!("services.{service}.tls.ca: ");
+            log.matches(&place).count() == 1
+        };
+        ["a", "b", "c", "d", "e"]
+            .into_iter()
+            .all(told)
+            .then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn probes_hear_of_changed_files_too() {
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let setup = || {
+        let defaults = format!(
+            "defaults: {{check: {{http: {{path: /echo}}, interval: 100ms, fall: 1}}, tls: {{ca: {:?}}}}}",
+            old.ca()
+        );
+        Setup::default().registry("admission: trust").top(&defaults)
+    };
+    let callboard = setup().start();
+    let instance = Http2Instance::secured("a", old.server("web.callboard", None)).await;
+    callboard.register_http2("web", &instance, "h2").await;
+    callboard.reload("configuration reloaded").await;
+    let availability = || async {
+        let url = callboard.api("/services/web/instances/a");
+        let shown: Value = callboard
+            .client
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        shown["availability"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
+    eventually("the instance is available", || async {
+        (availability().await == "available").then_some(())
+    })
+    .await;
+    fs::copy(new.ca(), old.ca()).unwrap();
+    eventually("the instance is not believed", || async {
+        (availability().await == "unhealthy").then_some(())
+    })
+    .await;
+}

@@ -421,6 +421,8 @@ fn launch(
             _ => panic!("unexpected line: {line}"),
         }
     }
+    // How many more were told of by now is chance.
+    proxies.truncate(listeners);
     (process, proxies, registry.unwrap())
 }
 
