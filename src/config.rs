@@ -213,7 +213,7 @@ impl Config {
     fn from_raw(raw: raw::File, report: &mut report::Report) -> Self {
         let mut proxy = planes::proxy(&raw.proxy.0, report);
         let registry = planes::control_plane(&raw.registry.0, &proxy, report);
-        proxy.upgrade_socket = planes::upgrade_socket(&raw.proxy.0, &registry.store);
+        proxy.upgrade_socket = planes::upgrade_socket(&raw.proxy.0, &proxy, &registry, report);
         listeners::warn_of_unsent_headers(&raw.services.0, &proxy.listen, report);
         let admission = (raw.registry.0.admission).map_or(Admission::default(), |raw| raw.0);
         let zone = raw.proxy.0.zone.as_ref().map(|raw| raw.0.clone());

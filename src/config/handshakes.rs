@@ -37,7 +37,8 @@ pub(super) fn server(
     }
     let acme: Vec<_> = raw.acme.0.iter().map(|raw| raw.0.clone()).collect();
     if certificates.is_empty() && acme.is_empty() {
-        if report.whole(path) {
+        let is_whole = ["acme", "certificates"].map(|field| report.whole(&path.key(field)));
+        if report.whole(path) && is_whole == [true; 2] {
             let message = "has no certificate (expected for example {cert: server.pem, key: \
                            server.key})";
             report.error(path, message);

@@ -63,7 +63,7 @@ fn listener(
             ("service", raw.service.is_some()),
             ("sni", !raw.sni.0.is_empty()),
         ] {
-            if given {
+            if given && report.whole(path) {
                 let message = "goes with protocol: tcp (expected that, or routes for HTTP)";
                 report.error(&path.key(field), message);
             }
@@ -92,7 +92,14 @@ fn tcp_routes(raw: &ListenerSettings, path: &Path, report: &mut Report) -> TcpRo
     };
     for (name, service) in &raw.sni.0 {
         match HostPattern::parse(name) {
-            Ok(HostPattern(pattern)) => routes.by_name.push((pattern, service.0.clone())),
+            Ok(HostPattern(pattern)) => {
+                let same = |(other, _): &(String, _)| other.eq_ignore_ascii_case(&pattern);
+                if routes.by_name.iter().any(same) {
+                    let message = format!("{} is there twice (expected once)", quoted(name));
+                    report.error_at_key(&path.key("sni").key(name), message);
+                }
+                routes.by_name.push((pattern, service.0.clone()));
+            }
             Err(_) => {
                 let message = format!(
                     "{} is no name (expected for example db.example.com or *.example.com)",
@@ -102,7 +109,8 @@ fn tcp_routes(raw: &ListenerSettings, path: &Path, report: &mut Report) -> TcpRo
             }
         }
     }
-    if routes == TcpRoutes::default() && report.whole(path) {
+    let is_said = raw.service.is_some() || !raw.sni.0.is_empty();
+    if !is_said && report.whole(path) && report.whole(&path.key("sni")) {
         report.error(
             path,
             "has no service (expected for example service: rabbitmq, or sni)",

@@ -52,12 +52,29 @@ pub(super) fn proxy(raw: &raw::Proxy, report: &mut Report) -> Proxy {
 
 /// The socket at which another process asks to take over: beside what it takes over, unless said
 /// otherwise. What is kept in memory only is beside nothing.
-pub(super) fn upgrade_socket(raw: &raw::Proxy, store: &Store) -> Option<PathBuf> {
-    match (&raw.upgrade_socket, store) {
-        (Some(named), _) => named.0.clone(),
-        (None, Store::Sqlite(settings)) => Some(settings.path.with_extension("sock")),
-        (None, Store::Memory) => None,
+pub(super) fn upgrade_socket(
+    raw: &raw::Proxy,
+    proxy: &Proxy,
+    registry: &ControlPlane,
+    report: &mut Report,
+) -> Option<PathBuf> {
+    let path = match (&raw.upgrade_socket, &registry.store) {
+        (Some(named), _) => named.0.clone()?,
+        (None, Store::Sqlite(settings)) => settings.path.with_extension("sock"),
+        (None, Store::Memory) => return None,
+    };
+    let of_proxy = (proxy.listen.iter()).map(|listener| ("proxy.listen", &listener.address));
+    let mut listeners = of_proxy.chain([("registry.listen", &registry.listen)]);
+    let absolute = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+    if let Some((setting, _)) = listeners.find(|(_, address)| address.path() == Some(&absolute)) {
+        let place = Path::default().key("proxy").key("upgrade_socket");
+        let message = format!(
+            "{} is where {setting} listens, too (expected a path of its own)",
+            path.display()
+        );
+        report.error(&place, message);
     }
+    Some(path)
 }
 
 fn clients(raw: &raw::Clients, default: Clients) -> Clients {

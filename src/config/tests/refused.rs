@@ -126,6 +126,41 @@ fn what_this_version_does_not_have_is_refused() {
 }
 
 #[test]
+fn what_does_not_add_up_without_a_faulty_setting_is_no_fault() {
+    for (text, fault) in [
+        ("protocol: udp, service: a", "udp"),
+        ("protocol: tcp, sni: {\"*.\": a}", "*."),
+        ("protocol: tcp, sni: {a: \"b c\"}", "b c"),
+        ("protocol: tcp, sni: {a.b: c, A.b: d}", "is there twice"),
+        ("tls: {acme: [\"*.a.b\"]}", "dns-01"),
+        ("tls: {acme: [10.0.0.1]}", "10.0.0.1"),
+    ] {
+        let text = format!(
+            "proxy: {{listen: [{{address: 0.0.0.0:443, {text}}}], acme: {{terms_agreed: on}}}}"
+        );
+        let errors = errors(&text);
+        assert_eq!(errors.lines().count(), 1, "{text}: {errors}");
+        assert!(errors.contains(fault), "{text}: {errors}");
+    }
+}
+
+#[test]
+fn nobody_listens_where_another_process_asks_to_take_over() {
+    for text in [
+        "proxy: {listen: [\"unix:/a\"], upgrade_socket: /a}",
+        "proxy: {upgrade_socket: /a}\nregistry: {listen: \"unix:/a\"}",
+        "proxy: {listen: [\"unix:/d/a.sock\"]}\nregistry: {store: {sqlite: {path: /d/a.db}}}",
+    ] {
+        let errors = errors(text);
+        assert_eq!(errors.lines().count(), 1, "{text}: {errors}");
+        assert!(
+            errors.contains("(expected a path of its own)"),
+            "{text}: {errors}"
+        );
+    }
+}
+
+#[test]
 fn listeners_say_what_becomes_of_their_connections() {
     insta::assert_snapshot!(errors_of([
         "proxy: {listen: [{address: 0.0.0.0:1, protocol: tcp}]}",
@@ -142,7 +177,6 @@ fn listeners_say_what_becomes_of_their_connections() {
         f:1:18: proxy.listen[0]: has no service (expected for example service: rabbitmq, or sni)
         f:1:48: proxy.listen[0].service: goes with protocol: tcp (expected that, or routes for HTTP)
         f:1:56: proxy.listen[0].sni: goes with protocol: tcp (expected that, or routes for HTTP)
-        f:1:18: proxy.listen[0]: has no service (expected for example service: rabbitmq, or sni)
         f:1:60: proxy.listen[0].sni: "a b" is no name (expected for example db.example.com or *.example.com)
         f:1:45: proxy.listen[0].mode: goes with a Unix socket, and the address is 0.0.0.0:1
         f:1:45: proxy.listen[0].mode: "9" is no such mode (expected three octal digits in quotes such as "660")
