@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use rcgen::{CertificateParams, CertifiedKey, KeyPair, generate_simple_self_signed};
 
-use crate::support::{Callboard, eventually};
+use crate::support::{Callboard, Instance, eventually};
 use pebble::{Pebble, free_port};
 
 /// The name that certificates are for.
@@ -160,6 +160,31 @@ async fn what_fails_over_tls_alpn_is_proven_over_http() {
     let reply = callboard.client.get(url).send().await.unwrap();
     assert_eq!(reply.status(), 404);
     assert!(reply.headers().contains_key("proxy-status"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_listener_of_bytes_has_certificates_too() {
+    let stage = Stage::new();
+    let test = "certificates where no HTTP is spoken";
+    let Some(pebble) = Pebble::start(test, free_port(), stage.secured).await else {
+        return;
+    };
+    let yaml = stage.yaml(&pebble, NAME, "");
+    let protocol = "\n      protocol: tcp\n      service: web\n      tls:";
+    let callboard = Callboard::start(&yaml.replace("\n      tls:", protocol));
+    let web = Instance::start("web-1");
+    let extra = serde_json::json!({});
+    callboard
+        .register_port("web", "web-1", web.port, extra)
+        .await;
+    let root = pebble.root().await.unwrap();
+    eventually("the certificate is vouched for", || async {
+        let root = reqwest::Certificate::from_pem(root.as_bytes()).unwrap();
+        let client = stage.client(NAME).tls_certs_only([root]).build().unwrap();
+        let reply = client.get(stage.url(NAME)).send().await.ok()?;
+        (reply.status() == 200).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -67,6 +67,7 @@ mod tcp_tls;
 mod tls;
 mod tls_listening;
 mod tls_reloading;
+mod tls_together;
 mod tokens;
 mod tunnels;
 mod unix_instances;

@@ -403,8 +403,8 @@ async fn probes_hear_of_changed_files_too() {
             .unwrap_or_default()
             .to_owned()
     };
-    eventually("the instance is available", || async {
-        (availability().await == "available").then_some(())
+    eventually("the instance is ready", || async {
+        (availability().await == "ready").then_some(())
     })
     .await;
     fs::copy(new.ca(), old.ca()).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::{HeaderMap, Request};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -28,11 +28,15 @@ pub(crate) struct Reply {
 impl Http2 {
     /// Connects to the data plane without any agreement beforehand.
     pub(crate) async fn connect(callboard: &Callboard) -> Self {
+        Self::over(connect(callboard).await).await
+    }
+
+    /// Speaks over `stream`.
+    pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
         // Not as many as it likes until it hears of a limit, for then some would be refused.
         let mut client = h2::client::Builder::new();
         let client = client.initial_max_send_streams(100);
-        let shaken = client.handshake(connect(callboard).await).await;
-        let (send, connection) = shaken.unwrap();
+        let (send, connection) = client.handshake(stream).await.unwrap();
         tokio::spawn(connection);
         Self(send)
     }
