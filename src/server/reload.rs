@@ -82,7 +82,8 @@ impl Reloader {
         config.registry.store = self.running.registry.store.clone();
         (config.proxy.upgrade_socket).clone_from(&self.running.proxy.upgrade_socket);
         self.entrance.configure(&config.registry);
-        adopt_certificates(&self.running.proxy.listen, &config.proxy.listen);
+        let certified = self.names_changed.is_some();
+        adopt_certificates(&self.running.proxy.listen, &config.proxy.listen, certified);
         self.registry
             .set_rules(super::rules(&config, &self.listeners));
         self.clusters.configure(config.policies.clone());
@@ -107,13 +108,17 @@ impl Reloader {
     }
 }
 
-/// Has the listeners that run go by the certificates of `new` ones at the same places.
-fn adopt_certificates(running: &[Listener], new: &[Listener]) {
+/// Has the listeners that run go by the certificates of `new` ones at the same places. Unless this
+/// process is `certified` by an ACME server, those that name hosts for one would have none to show, so
+/// they wait for the restart that `proxy.acme` needs.
+fn adopt_certificates(running: &[Listener], new: &[Listener], certified: bool) {
     for (position, listener) in running.iter().enumerate() {
         let is_same = |other: &&Listener| other.address == listener.address;
         let same = new.get(position).filter(is_same);
         let same = same.or_else(|| new.iter().find(is_same));
-        if let (Some(tls), Some(new)) = (&listener.tls, same.and_then(|new| new.tls.as_ref())) {
+        let new = same.and_then(|new| new.tls.as_ref());
+        let new = new.filter(|new| certified || new.settings().acme.is_empty());
+        if let (Some(tls), Some(new)) = (&listener.tls, new) {
             tls.adopt(new);
         }
     }

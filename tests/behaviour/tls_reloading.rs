@@ -156,3 +156,21 @@ async fn a_reload_changes_everything_about_tls_but_whether_there_is_any() {
         .await;
     assert!(!connect("-sess_in").contains("HTTP/1.1"));
 }
+
+#[tokio::test]
+async fn names_for_an_acme_server_wait_for_the_restart_that_the_server_needs() {
+    let authority = Authority::new();
+    authority.issue("a", &["a.test"]);
+    let callboard = setup(&authority.pair("a")).start();
+    assert!(is_shown(&authority, &callboard, "a.test").await);
+    let acme = "acme: {directory: \"https://127.0.0.1:1/dir\", terms_agreed: on}";
+    callboard.rewrite(&setup("acme: [a.test]").proxy(acme));
+    callboard
+        .reload("proxy.acme changed; a restart will put it in force")
+        .await;
+    eventually("the rest is in force", || async {
+        (callboard.log().contains("configuration reloaded")).then_some(())
+    })
+    .await;
+    assert!(is_shown(&authority, &callboard, "a.test").await);
+}
