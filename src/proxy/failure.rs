@@ -2,9 +2,10 @@
 //! debug them, and an `application/problem+json` body (RFC 9457) for programs.
 
 mod client;
+mod instance;
+mod kind;
 mod wire;
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,15 +19,13 @@ use crate::cluster::Cluster;
 use crate::cluster::limit::Limit;
 use crate::cluster::pick::Nobody;
 use crate::cluster::queue::Refusal;
-use crate::dial::{self, TlsFault};
 use crate::grpc::Code;
-use crate::instance::Scheme;
 use crate::route::table::Request;
 use crate::units::format_duration;
 
 use super::grpc::{self, Ending, Flavor};
 use super::request_id;
-use super::watchdog::Timer;
+use kind::Kind;
 
 /// When to come back to a service without an available instance, or at a limit.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -39,109 +38,6 @@ const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRA
 pub(super) struct Failure {
     kind: Kind,
     detail: String,
-}
-
-/// The kinds of failure: their status, their RFC 9209 error type and their title.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    NoRoute,
-    UnknownService,
-    BadRequest,
-    UnknownCoding,
-    NotAllowed,
-    UnknownVersion,
-    TargetTooLong,
-    HeadTooLarge,
-    BodyTooLong,
-    TooSlow,
-    NobodyAvailable,
-    OverLimit,
-    ConnectionRefused,
-    ConnectionTimeout,
-    Unreachable,
-    ConnectionTerminated,
-    ResponseTimeout,
-    BadResponse,
-    TlsCertificate,
-    TlsProtocol,
-    TlsAlert,
-    Internal,
-}
-
-impl Kind {
-    fn facts(self) -> (StatusCode, &'static str, &'static str) {
-        use StatusCode as S;
-        match self {
-            Self::NoRoute => (S::NOT_FOUND, "destination_not_found", "No route"),
-            Self::UnknownService => (S::NOT_FOUND, "destination_not_found", "Unknown service"),
-            Self::BadRequest => (S::BAD_REQUEST, "http_request_error", "Bad request"),
-            Self::UnknownCoding => (
-                S::NOT_IMPLEMENTED,
-                "http_request_error",
-                "Unknown transfer coding",
-            ),
-            Self::NotAllowed => (
-                S::METHOD_NOT_ALLOWED,
-                "http_request_error",
-                "Method not allowed",
-            ),
-            Self::UnknownVersion => (
-                S::HTTP_VERSION_NOT_SUPPORTED,
-                "http_request_error",
-                "Unknown version",
-            ),
-            Self::TargetTooLong => (S::URI_TOO_LONG, "http_request_error", "Target too long"),
-            Self::HeadTooLarge => (
-                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "http_request_error",
-                "Head too large",
-            ),
-            Self::BodyTooLong => (S::PAYLOAD_TOO_LARGE, "http_request_error", "Body too long"),
-            Self::TooSlow => (S::REQUEST_TIMEOUT, "http_request_error", "Too slow"),
-            Self::NobodyAvailable => (
-                S::SERVICE_UNAVAILABLE,
-                "destination_unavailable",
-                "No available instance",
-            ),
-            Self::OverLimit => (
-                S::SERVICE_UNAVAILABLE,
-                "connection_limit_reached",
-                "Over a limit",
-            ),
-            Self::ConnectionRefused => (S::BAD_GATEWAY, "connection_refused", "Connection refused"),
-            Self::ConnectionTimeout => (
-                S::GATEWAY_TIMEOUT,
-                "connection_timeout",
-                "Connection timed out",
-            ),
-            Self::Unreachable => (
-                S::BAD_GATEWAY,
-                "destination_ip_unroutable",
-                "Connection failed",
-            ),
-            Self::ConnectionTerminated => {
-                (S::BAD_GATEWAY, "connection_terminated", "Connection lost")
-            }
-            Self::ResponseTimeout => (
-                S::GATEWAY_TIMEOUT,
-                "http_response_timeout",
-                "Response timed out",
-            ),
-            Self::BadResponse => (S::BAD_GATEWAY, "http_protocol_error", "Malformed response"),
-            Self::TlsCertificate => (
-                S::BAD_GATEWAY,
-                "tls_certificate_error",
-                "Certificate refused",
-            ),
-            Self::TlsProtocol => (S::BAD_GATEWAY, "tls_protocol_error", "TLS failed"),
-            Self::TlsAlert => (S::BAD_GATEWAY, "tls_alert_received", "TLS refused"),
-            Self::Internal => (
-                S::INTERNAL_SERVER_ERROR,
-                "proxy_internal_error",
-                "Internal error",
-            ),
-        }
-    }
 }
 
 #[derive(Serialize)]
@@ -247,113 +143,6 @@ impl Failure {
             Refusal::Waited(_, time) => format!(", held for {}", format_duration(time)),
         };
         failure
-    }
-
-    /// A setting ran out before the head of an answer came, while waiting for an instance if one is
-    /// named.
-    pub(super) fn ran_out(timer: Timer, limit: Duration, address: Option<&impl Display>) -> Self {
-        let setting = match timer {
-            Timer::FirstByte => "first_byte",
-            Timer::BetweenBytes => "between_bytes",
-            Timer::Request => "request",
-            Timer::Total => "total",
-        };
-        let what = format!("{setting} of {} ran out", format_duration(limit));
-        Self {
-            kind: Kind::ResponseTimeout,
-            detail: match address {
-                Some(address) => format!("instance at {address}: {what}"),
-                None => what,
-            },
-        }
-    }
-
-    /// The time that a client gives its call ran out, while waiting for an instance if one is named.
-    pub(super) fn deadline(given: Duration, address: Option<&impl Display>) -> Self {
-        let mut failure = Self::ran_out(Timer::Total, given, address);
-        failure.detail = failure.detail.replace("total of", "grpc-timeout of");
-        failure
-    }
-
-    /// An answer was dropped for another instance's, and then nobody else was there.
-    pub(super) fn answered(address: &impl Display, said: &str) -> Self {
-        Self {
-            kind: Kind::NobodyAvailable,
-            detail: format!("instance at {address} answered {said}, and no other is available"),
-        }
-    }
-
-    /// The only instances there are speak something else than HTTP.
-    pub(super) fn no_http(address: &impl Display, scheme: Scheme) -> Self {
-        Self {
-            kind: Kind::BadResponse,
-            detail: format!(
-                "instance at {address} registered with scheme {}, and this is an HTTP request \
-                 (expected scheme http, https, h2c or h2, or a TCP listener)",
-                scheme.as_str()
-            ),
-        }
-    }
-
-    /// The handshake of TLS with an instance came to nothing.
-    fn of_tls(act: &str, fault: &TlsFault) -> Self {
-        Self {
-            kind: match fault {
-                TlsFault::Certificate(_) => Kind::TlsCertificate,
-                TlsFault::Protocol(_) => Kind::TlsProtocol,
-                TlsFault::Alert(_) => Kind::TlsAlert,
-            },
-            detail: format!("{act}: {fault}"),
-        }
-    }
-
-    /// No connection to an instance could be made; `limit` is how long it may take.
-    pub(super) fn of_connect(address: &impl Display, error: &Error, limit: Duration) -> Self {
-        if let Some(fault) = dial::tls_fault(error) {
-            return Self::of_tls(&format!("connect to {address}"), &fault);
-        }
-        let (kind, what) = match error.etype() {
-            ErrorType::ConnectRefused => (Kind::ConnectionRefused, "connection refused".to_owned()),
-            ErrorType::ConnectTimedout => (
-                Kind::ConnectionTimeout,
-                format!("connect of {} ran out", format_duration(limit)),
-            ),
-            ErrorType::ConnectNoRoute => (Kind::Unreachable, "no route to it".to_owned()),
-            other => (Kind::Unreachable, other.as_str().to_owned()),
-        };
-        Self {
-            kind,
-            detail: format!("connect to {address}: {what}"),
-        }
-    }
-
-    /// The exchange with an instance broke, or its answer was refused: a [`ErrorType::Custom`] says
-    /// what was wrong with it.
-    pub(super) fn of_exchange(address: &impl Display, error: &Error) -> Self {
-        if let Some(fault) = dial::tls_fault(error) {
-            return Self::of_tls(&format!("instance at {address}"), &fault);
-        }
-        let (kind, what) = match error.etype() {
-            ErrorType::InvalidHTTPHeader | ErrorType::H1Error => {
-                (Kind::BadResponse, "its answer is not valid HTTP")
-            }
-            ErrorType::InvalidH2 | ErrorType::H2Downgrade => {
-                (Kind::BadResponse, "its answer is not valid HTTP/2")
-            }
-            ErrorType::H2Error if speaks_otherwise(error) => (
-                Kind::BadResponse,
-                "its answer is not valid HTTP/2 (is its scheme right?)",
-            ),
-            ErrorType::Custom(what) => (Kind::BadResponse, *what),
-            _ => (
-                Kind::ConnectionTerminated,
-                "the connection broke before an answer came",
-            ),
-        };
-        Self {
-            kind,
-            detail: format!("instance at {address}: {what}"),
-        }
     }
 
     /// What Pingora reports when no attempt left a failure behind; `None` when the client is gone.
@@ -487,12 +276,6 @@ impl Failure {
         };
         serde_json::to_vec(&problem).unwrap_or_default()
     }
-}
-
-/// Whether what came was taken for a frame that is none.
-fn speaks_otherwise(error: &Error) -> bool {
-    let cause = error.root_cause().downcast_ref::<h2::Error>();
-    cause.is_some_and(|cause| cause.is_go_away() && cause.is_library())
 }
 
 /// A string of RFC 8941: printable ASCII in quotes, anything else as `?`.
