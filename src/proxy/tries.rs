@@ -114,7 +114,11 @@ impl Context {
                 }
                 Err(Unserved::Refused(refusal)) => {
                     let last = self.failure.take();
-                    let failure = Failure::of_refusal(&self.target()?.cluster, refusal, last);
+                    let failure = if self.call.is_some() && self.is_past_total(Instant::now()) {
+                        self.too_late()
+                    } else {
+                        Failure::of_refusal(&self.target()?.cluster, refusal, last)
+                    };
                     return Err(self.fail(failure));
                 }
             }

@@ -23,6 +23,7 @@ mod forwarding;
 mod framing;
 mod grpc;
 mod grpc_checks;
+mod grpc_limits;
 mod grpc_web;
 mod hedging;
 mod holding;

@@ -37,7 +37,8 @@ pub(super) struct Outgoing {
     pub(super) patience: Option<Duration>,
 }
 
-/// The engine's side of it, which is held for no longer than a poll takes.
+/// The engine's side of it. One task has both the answer and its [`Departure`], and neither holds this
+/// for longer than a poll takes, so nobody ever waits for the lock.
 struct Sending {
     respond: SendResponse<Bytes>,
     /// There once the head was sent.
