@@ -2,8 +2,9 @@
 //!
 //! [`http1`] reads the head of each request itself, under a deadline for all of it and limits of its
 //! size, and refuses what could be understood in two ways; a whole head goes to Pingora, which reads
-//! the body through [`client`]. [`http2`] does the same for the streams of a connection. Whatever is wrong before there is a request gets callboard's own
-//! answer. The connection ends as [`closing`] describes.
+//! the body through [`client`]. [`http2`] does the same for the streams of a connection. Whatever is
+//! wrong before there is a request gets callboard's own answer. The connection ends as [`closing`]
+//! describes.
 
 mod alarm;
 mod client;

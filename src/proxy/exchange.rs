@@ -1,9 +1,10 @@
 //! Exchanges with instances beside Pingora's own: it speaks with one instance at a time and only on
 //! behalf of a client that waits, and so can neither [hedge](super::hedge) nor [mirror](super::mirror).
 //!
-//! They go over Pingora's connectors, in the version of HTTP that the instance speaks, with a pool of kept connections of their own that the
-//! whole process shares. What a request and an answer look like, what counts as a failure of an
-//! instance, and how long things may take is decided where the ordinary path decides it.
+//! They go over Pingora's connectors, in the version of HTTP that the instance speaks, with a pool of
+//! kept connections of their own that the whole process shares. What a request and an answer look like,
+//! what counts as a failure of an instance, and how long things may take is decided where the ordinary
+//! path decides it.
 //!
 //! An [`Answer`] that is dropped takes its connection along, unless others share it: a half-read answer
 //! is never left in the pool.
