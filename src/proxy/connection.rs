@@ -47,7 +47,7 @@ pub(super) use client::{Client, Parted};
 pub(super) use closing::close;
 use closing::part;
 pub use socket::Socket;
-pub(super) use wire::{Wire, unbuffered};
+pub(super) use wire::{Wire, has_error, is_broken, unbuffered};
 
 /// What serves clients' connections.
 pub struct Connections {

@@ -24,12 +24,12 @@ use log::debug;
 use pingora::protocols::Stream;
 use socket2::TcpKeepalive;
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
+use tokio::time::{Interval, interval_at, timeout};
 
 use crate::cluster::pick::Pick;
 use crate::dial;
 
-use super::connection::{Alarm, Parted, close, unbuffered};
+use super::connection::{Alarm, Parted, close, has_error, is_broken, unbuffered};
 use super::gate::{Gate, Inside};
 use frames::close_frame;
 use pipe::Pipe;
@@ -38,6 +38,8 @@ use pipe::Pipe;
 const FAREWELL: Duration = Duration::from_secs(3);
 /// How long a WebSocket of which one side has ended may be silent: nobody can say goodbye on it.
 const HALF_OPEN: Duration = Duration::from_secs(10);
+/// How often it is looked whether a side is gone that is not read, as the other takes nothing.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How connections are looked after on which nobody may say anything for hours: one whose other side
 /// is gone without a word is found out within two minutes.
@@ -93,6 +95,7 @@ impl Tunnel {
             is_websocket,
             active: Instant::now(),
             alarm: Alarm::default(),
+            look: None,
         };
         let ended = tokio::select! {
             biased;
@@ -132,6 +135,8 @@ struct Course {
     /// When something came last.
     active: Instant,
     alarm: Alarm,
+    /// Looks after a tunnel in which one side holds the other up.
+    look: Option<Box<Interval>>,
 }
 
 impl Course {
@@ -141,6 +146,7 @@ impl Course {
         if over.is_ready() {
             return Poll::Ready(Ok(End::Over));
         }
+        self.poll_look(context)?;
         let after = self.progress();
         if before != after {
             self.active = Instant::now();
@@ -166,6 +172,27 @@ impl Course {
             self.up.passed().wrapping_add(self.down.passed()),
             self.up.has_ended() || self.down.has_ended(),
         )
+    }
+
+    /// Looks now and then whether both sides are still there, as long as one holds the other up.
+    ///
+    /// # Errors
+    /// When one is not.
+    fn poll_look(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if !self.up.is_held_up() && !self.down.is_held_up() {
+            self.look = None;
+            return Ok(());
+        }
+        let look = self.look.get_or_insert_with(|| {
+            let first = Instant::now() + LOOK;
+            Box::new(interval_at(first.into(), LOOK))
+        });
+        while look.poll_tick(context).is_ready() {
+            if is_broken(&self.client) || has_error(&self.instance) {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+        }
+        Ok(())
     }
 
     /// Ready when both directions are over.

@@ -71,6 +71,7 @@ mod tls_reloading;
 mod tls_together;
 mod tokens;
 mod tunnels;
+mod tunnels_over;
 mod unix_instances;
 mod unix_listeners;
 mod upgrading;

@@ -21,6 +21,7 @@ use pingora::protocols::{
     GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
     TimingDigest, UniqueID, UniqueIDType,
 };
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
@@ -102,6 +103,23 @@ pub(in crate::proxy) fn unbuffered(stream: Stream) -> io::Result<Stream> {
         Ok(wire) => Ok(Box::new(wire.unbuffered())),
         Err(_) => Err(io::ErrorKind::Unsupported.into()),
     }
+}
+
+/// Whether a client's connection is broken, which the system tells once.
+pub(in crate::proxy) fn is_broken(stream: &Stream) -> bool {
+    let any = stream.as_any();
+    if let Some(wire) = any.downcast_ref::<Wire<Socket>>() {
+        has_error(wire.stream.get_ref())
+    } else if let Some(wire) = any.downcast_ref::<Wire<TlsStream<Socket>>>() {
+        has_error(wire.stream.get_ref().get_ref().0)
+    } else {
+        false
+    }
+}
+
+/// Whether the system has an error for a connection that nobody was told yet.
+pub(in crate::proxy) fn has_error(stream: &impl AsFd) -> bool {
+    !matches!(SockRef::from(stream).take_error(), Ok(None))
 }
 
 impl<S: AsyncWrite> Wire<S> {

@@ -55,6 +55,11 @@ impl Pipe {
         self.passed
     }
 
+    /// Whether nothing is read because what came is not taken.
+    pub(super) fn is_held_up(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Whether nothing more will come.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.stage, Stage::Ending | Stage::Ended)
