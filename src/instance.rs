@@ -72,6 +72,16 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// All there are.
+    pub const ALL: [Self; 6] = [
+        Self::Http,
+        Self::Https,
+        Self::H2c,
+        Self::H2,
+        Self::Tcp,
+        Self::Tls,
+    ];
+
     /// Whether connections to the instance are encrypted.
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Https | Self::H2 | Self::Tls)

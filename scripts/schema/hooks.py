@@ -29,6 +29,8 @@ EXCLUSIVE = [("at", "index"), ("at", "wait"), ("at", "status"), ("since", "until
 ROUTE = "web-1"
 # Probes of what was made up here must not reach anybody.
 NOBODY = "127.77.0.1"
+SOME_PORT = 9
+SOCKET = re.compile(r"unix:/[^\x00-\x1f\x7f-\x9f]*")
 
 
 @schemathesis.hook
@@ -38,6 +40,7 @@ def before_call(context, case, kwargs):
     settle_moments(case)
     if isinstance(case.body, (dict, list)):
         case.body = settle(case.body)
+        settle_places(case)
     match_instance(case)
     match_route(case)
 
@@ -61,6 +64,23 @@ def settle_moments(case):
     for kept, dropped in EXCLUSIVE:
         if kept in case.query and dropped in case.query:
             del case.query[dropped]
+
+
+def settle_places(case):
+    """What registers does so with an IP address, which goes with a port; sockets are not allowed."""
+    operation = case.operation.definition.raw.get("operationId")
+    if operation == "registerInstance":
+        places = [case.body]
+    elif operation == "registerInstances":
+        places = case.body.get("instances") if isinstance(case.body, dict) else None
+    else:
+        places = None
+    for place in places if isinstance(places, list) else []:
+        if isinstance(place, dict):
+            if is_socket(place.get("address")):
+                place["address"] = NOBODY
+            if place.get("port") is None:
+                place["port"] = SOME_PORT
 
 
 def match_instance(case):
@@ -132,6 +152,10 @@ def is_address(value):
     except ValueError:
         return False
     return True
+
+
+def is_socket(value):
+    return isinstance(value, str) and SOCKET.fullmatch(value) is not None and len(value.encode()) <= 112
 
 
 @schemathesis.check

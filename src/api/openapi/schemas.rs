@@ -138,8 +138,10 @@ schema!(
     Scheme,
     "Scheme",
     word(
-        ["http"],
-        "What the instance speaks: HTTP/1.1 in clear text."
+        Scheme::ALL.map(Scheme::as_str),
+        "What the instance speaks: HTTP/1.1 in clear text (`http`, unless given) or over TLS \
+         (`https`), HTTP/2 in clear text (`h2c`) or over TLS (`h2`), or bytes for TCP listeners in \
+         clear text (`tcp`) or over TLS (`tls`)."
     )
 );
 schema!(
@@ -189,13 +191,15 @@ mod tests {
     }
 
     #[test]
-    fn availabilities_are_written_as_described() {
+    fn words_are_written_as_described() {
+        for scheme in Scheme::ALL {
+            assert_eq!(serde_json::to_value(scheme).unwrap(), scheme.as_str());
+        }
         for availability in AVAILABILITIES {
             assert_eq!(
                 serde_json::to_value(availability).unwrap(),
                 availability.as_str()
             );
         }
-        assert_eq!(serde_json::to_value(Scheme::Http).unwrap(), "http");
     }
 }
