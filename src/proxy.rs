@@ -1,6 +1,7 @@
 //! The request path, on Pingora's proxy engine. The methods below stand in the order in which
 //! Pingora calls them; each does its phase and leaves what the next one needs in the [`Context`].
 
+mod aim;
 mod attempt;
 pub mod clients;
 pub mod connection;
@@ -47,23 +48,19 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::acme::Challenges;
-use crate::cluster::Cluster;
 use crate::cluster::clusters::Clusters;
 use crate::grpc::Code;
-use crate::route::path::has_dot_segment;
 use crate::route::splits::Splits;
-use crate::route::table::{Found, Request};
-use crate::tls::Identity;
 
+use aim::limit_body;
 use attempt::Attempt;
 use clients::Clients;
-use context::{Context, Target};
+use context::Context;
 use exchange::Exchange;
 use failure::Failure;
 use forwarded::TrustedProxies;
 use gate::Gate;
 use mirror::Mirrors;
-use rules::Rules;
 use verdict::Verdict;
 
 /// How long a client may take to accept a piece of the response.
@@ -112,74 +109,6 @@ impl DataPlane {
     pub fn proving(self, challenges: Option<Challenges>) -> Self {
         Self { challenges, ..self }
     }
-
-    /// Finds out where a request goes and what it is known by.
-    fn aim(&self, session: &Session, context: &mut Context) -> Result<Target, Failure> {
-        let settings = self.settings.load();
-        let head = session.req_header();
-        context.identify(session, &settings.trusted_proxies);
-        let path = head.uri.path();
-        if !headers::names_host(head) {
-            return Err(Failure::bad_host());
-        }
-        if has_dot_segment(path) {
-            return Err(Failure::dot_segment());
-        }
-        let request = Request {
-            host: headers::host(head),
-            path,
-            method: &head.method,
-            headers: &head.headers,
-            client: connection::identity(session).map_or(&[], Identity::names),
-        };
-        let client = context.client;
-        let live = self.splits.live();
-        let found = live
-            .table
-            .find(&request, |route| {
-                hash_key::draw(route.split_on.as_ref(), head, client)
-            })
-            .ok_or_else(|| Failure::no_route(&request))?;
-        let cluster = self.cluster(&found)?;
-        if context.call.is_none() {
-            context.copy = found
-                .route
-                .and_then(|route| mirror::draw(route, head, found.strip));
-        }
-        let policy = cluster.policy();
-        let overrides = found.route.map(|route| &route.overrides);
-        let mut rules = overrides.map_or_else(
-            || Rules::of(&policy),
-            |over| Rules::laid_over(&policy, over),
-        );
-        if let Some(call) = &context.call {
-            call.govern(&mut rules.timeouts);
-        }
-        Ok(Target {
-            hash: hash_key::of(&policy.balance.hash_on, head, context.client),
-            strip: found.strip,
-            rules,
-            policy,
-            cluster,
-        })
-    }
-
-    /// The cluster of the service found, be it only to be held in.
-    fn cluster(&self, found: &Found<'_>) -> Result<Arc<Cluster>, Failure> {
-        if let Some(cluster) = self.clusters.find(&found.service) {
-            return Ok(cluster);
-        }
-        let policies = self.clusters.policies();
-        let known = found.route.is_some() || policies.services.contains_key(&*found.service);
-        let expected = self.clusters.expect(&found.service, known);
-        expected.ok_or_else(|| {
-            if known {
-                Failure::nobody_available(&found.service)
-            } else {
-                Failure::unknown_service(&found.service)
-            }
-        })
-    }
 }
 
 /// Settles how the client is spoken with.
@@ -190,18 +119,6 @@ fn prepare(session: &mut Session) {
     // Interim answers came with HTTP/1.1 (RFC 9110, section 15.2).
     let ignored = speaks_http_10(session);
     session.set_ignore_info_resp(ignored);
-}
-
-/// Holds the request's body to the limit of its service or route.
-fn limit_body(session: &Session, rules: &Rules) -> Result<(), Failure> {
-    let Some(most) = rules.max_body else {
-        return Ok(());
-    };
-    if headers::content_length(session.req_header()).is_some_and(|length| length > most) {
-        return Err(Failure::body_too_long(most));
-    }
-    connection::limit_body(session, most);
-    Ok(())
 }
 
 fn speaks_http_10(session: &Session) -> bool {

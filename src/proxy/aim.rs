@@ -1,0 +1,97 @@
+//! Where a request goes, and by which rules.
+
+use std::sync::Arc;
+
+use pingora_proxy::Session;
+
+use crate::cluster::Cluster;
+use crate::route::path::has_dot_segment;
+use crate::route::table::{Found, Request};
+use crate::tls::Identity;
+
+use super::context::{Context, Target};
+use super::failure::Failure;
+use super::rules::Rules;
+use super::{DataPlane, connection, hash_key, headers, mirror};
+
+impl DataPlane {
+    /// Finds out where a request goes and what it is known by.
+    pub(super) fn aim(&self, session: &Session, context: &mut Context) -> Result<Target, Failure> {
+        let settings = self.settings.load();
+        let head = session.req_header();
+        context.identify(session, &settings.trusted_proxies);
+        let path = head.uri.path();
+        if !headers::names_host(head) {
+            return Err(Failure::bad_host());
+        }
+        if has_dot_segment(path) {
+            return Err(Failure::dot_segment());
+        }
+        let request = Request {
+            host: headers::host(head),
+            path,
+            method: &head.method,
+            headers: &head.headers,
+            client: connection::identity(session).map_or(&[], Identity::names),
+        };
+        let client = context.client;
+        let live = self.splits.live();
+        let found = live
+            .table
+            .find(&request, |route| {
+                hash_key::draw(route.split_on.as_ref(), head, client)
+            })
+            .ok_or_else(|| Failure::no_route(&request))?;
+        let cluster = self.cluster(&found)?;
+        if context.call.is_none() {
+            context.copy = found
+                .route
+                .and_then(|route| mirror::draw(route, head, found.strip));
+        }
+        let policy = cluster.policy();
+        let overrides = found.route.map(|route| &route.overrides);
+        let mut rules = overrides.map_or_else(
+            || Rules::of(&policy),
+            |over| Rules::laid_over(&policy, over),
+        );
+        if let Some(call) = &context.call {
+            call.govern(&mut rules.timeouts);
+        }
+        Ok(Target {
+            hash: hash_key::of(&policy.balance.hash_on, head, context.client),
+            strip: found.strip,
+            rules,
+            policy,
+            cluster,
+        })
+    }
+
+    /// The cluster of the service found, be it only to be held in.
+    fn cluster(&self, found: &Found<'_>) -> Result<Arc<Cluster>, Failure> {
+        if let Some(cluster) = self.clusters.find(&found.service) {
+            return Ok(cluster);
+        }
+        let policies = self.clusters.policies();
+        let known = found.route.is_some() || policies.services.contains_key(&*found.service);
+        let expected = self.clusters.expect(&found.service, known);
+        expected.ok_or_else(|| {
+            if known {
+                Failure::nobody_available(&found.service)
+            } else {
+                Failure::unknown_service(&found.service)
+            }
+        })
+    }
+}
+
+/// Holds the request's body to the limit of its service or route.
+pub(super) fn limit_body(session: &Session, rules: &Rules) -> Result<(), Failure> {
+    let Some(most) = rules.max_body else {
+        return Ok(());
+    };
+    if headers::content_length(session.req_header()).is_some_and(|length| length > most) {
+        return Err(Failure::body_too_long(most));
+    }
+    connection::limit_body(session, most);
+    Ok(())
+}
