@@ -55,7 +55,7 @@ async fn client(callboard: &Callboard, authority: &Authority, listener: usize) -
     if listener >= 2 {
         stream.write_all(PROXY).await.unwrap();
     }
-    if listener % 2 == 0 {
+    if listener.is_multiple_of(2) {
         return Box::new(stream);
     }
     let mut roots = RootCertStore::empty();
