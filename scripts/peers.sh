@@ -25,8 +25,10 @@ main() {
 debian() {
     have "$1" && return
     installing "$2"
-    as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends "$2" ||
-        { cat "$work/log" >&2; skip "the tests with $1 (cannot install $2)"; }
+    if ! { as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends "$2"; }; then
+        cat "$work/log" >&2
+        skip "the tests with $1 (cannot install $2)"
+    fi
 }
 
 as_root() {

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::protocols::ALPN;
+use pingora::protocols::TcpKeepalive as LookedAfter;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::upstreams::peer::{HttpPeer, PeerOptions, Scheme as PeerScheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
+use socket2::TcpKeepalive;
 
 use crate::address::Address;
 use crate::instance::Scheme;
@@ -27,8 +29,21 @@ const MAX_STREAMS: usize = 100;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// How much of all responses on a connection, in bytes: the most that a connection takes of memory.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
-/// How often a connection of HTTP/2 is asked whether it is still there.
-const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a connection says nothing until the system asks whether the other side is still there.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long it waits for each of its answers.
+const INTERVAL: Duration = Duration::from_secs(15);
+/// How often it asks in vain.
+const RETRIES: u32 = 4;
+/// How long the other side may leave unacknowledged what a connection of HTTP/2 has sent it.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// How connections are looked after on which nobody may say anything for hours: one whose other side
+/// is gone without a word is found out within two minutes.
+pub const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(SILENCE)
+    .with_interval(INTERVAL)
+    .with_retries(RETRIES);
 
 /// An instance, as far as connecting to it goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +132,13 @@ pub fn peer(address: &Address, scheme: Scheme, tls: &Client, service: &str) -> H
         peer.options.max_h2_streams = MAX_STREAMS;
         peer.options.h2_stream_window_size = Some(STREAM_WINDOW);
         peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW);
-        peer.options.h2_ping_interval = Some(PING_INTERVAL);
+        // Not PING: servers of gRPC end a connection that asks them more than once in five minutes.
+        peer.options.tcp_keepalive = Some(LookedAfter {
+            idle: SILENCE,
+            interval: INTERVAL,
+            count: RETRIES as usize,
+            user_timeout: UNACKNOWLEDGED,
+        });
     }
     peer
 }
@@ -146,4 +167,23 @@ fn adapt(credentials: &Credentials) -> Adapted {
 
 fn der(certificate: &rustls_pki_types::CertificateDer<'_>) -> Vec<u8> {
     certificate.as_ref().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_speaks_http_2_is_not_asked_more_often_than_servers_of_grpc_bear() {
+        for scheme in [Scheme::H2c, Scheme::H2] {
+            let target = Target {
+                scheme,
+                ..Target::plain(std::net::SocketAddr::from(([127, 0, 0, 1], 1)))
+            };
+            let options = target.peer().options;
+            assert_eq!(options.h2_ping_interval, None);
+            let keepalive = options.tcp_keepalive.unwrap();
+            assert!(keepalive.count > 0 && !keepalive.user_timeout.is_zero());
+        }
+    }
 }

@@ -32,7 +32,7 @@
 //! *Connections.* A [`Listener`](proxy::listener::Listener) says what becomes of its connections
 //! ([`proxy::connection`]): a PROXY header is read, TLS is spoken, and then HTTP/1.1, HTTP/2, or bytes
 //! that go to an instance as they are ([`proxy::tcp`]). A request that is answered with another
-//! protocol leaves HTTP behind as well ([`proxy::tunnel`]).
+//! protocol leaves HTTP behind as well (`proxy::tunnel`).
 //!
 //! # Layout
 //!

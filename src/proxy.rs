@@ -26,7 +26,7 @@ pub mod retry;
 mod rules;
 pub mod tcp;
 mod tries;
-pub mod tunnel;
+mod tunnel;
 mod upgrade;
 mod verdict;
 pub mod watchdog;

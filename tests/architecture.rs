@@ -67,8 +67,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "server",
         &[
-            "names", "address", "tls", "acme", "registry", "pull", "health", "cluster", "route",
-            "proxy", "api", "admin", "config",
+            "names", "address", "tls", "acme", "dial", "registry", "pull", "health", "cluster",
+            "route", "proxy", "api", "admin", "config",
         ],
     ),
     ("prove", &["units"]),

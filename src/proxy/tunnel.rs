@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use log::debug;
 use pingora::protocols::Stream;
-use socket2::TcpKeepalive;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Interval, interval_at, timeout};
 
@@ -40,15 +39,6 @@ const FAREWELL: Duration = Duration::from_secs(3);
 const HALF_OPEN: Duration = Duration::from_secs(10);
 /// How often it is looked whether a side is gone that is not read, as the other takes nothing.
 const LOOK: Duration = Duration::from_secs(5);
-
-/// How connections are looked after on which nobody may say anything for hours: one whose other side
-/// is gone without a word is found out within two minutes.
-pub fn keepalive() -> TcpKeepalive {
-    TcpKeepalive::new()
-        .with_time(Duration::from_secs(60))
-        .with_interval(Duration::from_secs(15))
-        .with_retries(4)
-}
 
 /// A connection to an instance that has agreed to switch protocols.
 pub(super) struct Tunnel {

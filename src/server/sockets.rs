@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::address::Address;
 use crate::config::Config;
-use crate::proxy::tunnel::keepalive;
+use crate::dial;
 
 use super::StartError;
 use super::handover::{Holdings, Offer};
@@ -176,7 +176,7 @@ fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     }
     socket.set_reuse_address(true)?;
     // What is accepted inherits it.
-    socket.set_tcp_keepalive(&keepalive())?;
+    socket.set_tcp_keepalive(&dial::KEEPALIVE)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -4,19 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use log::debug;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
 
 use crate::dial;
 use crate::proxy::connection::Socket;
-
-/// How the system finds out that the other side of a silent connection is gone: it asks after a minute,
-/// and gives up after another.
-const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
-    .with_time(Duration::from_secs(60))
-    .with_interval(Duration::from_secs(15))
-    .with_retries(4);
 
 /// A client's or an instance's connection.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin {
@@ -29,7 +22,7 @@ pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin {
         let socket = SockRef::from(&file);
         for outcome in [
             socket.set_tcp_nodelay(true),
-            socket.set_tcp_keepalive(&KEEPALIVE),
+            socket.set_tcp_keepalive(&dial::KEEPALIVE),
         ] {
             if let Err(error) = outcome {
                 // A Unix socket knows neither, and needs neither.

@@ -14,7 +14,6 @@ use crate::cluster::pick::Pick;
 use crate::dial::{self, Handshake};
 use crate::proxy::connection::Wire;
 use crate::proxy::context::Context;
-use crate::proxy::tunnel;
 
 /// The protocol to choose in TLS.
 const HTTP_11: &[u8] = b"http/1.1";
@@ -32,7 +31,7 @@ pub(super) async fn connect(peer: &HttpPeer, context: &Context) -> Result<Stream
     let opened = open(pick, within).await;
     let stream = opened.map_err(|error| Error::because(kind(&error), "connect", error))?;
     if matches!(stream, dial::Stream::Tcp(_) | dial::Stream::Tls(_))
-        && let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&tunnel::keepalive())
+        && let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&dial::KEEPALIVE)
     {
         debug!("a connection is not looked after: {error}");
     }
