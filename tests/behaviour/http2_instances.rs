@@ -202,7 +202,7 @@ async fn one_that_hangs_is_tried_again_elsewhere() {
 }
 
 #[tokio::test]
-async fn an_upload_that_nobody_takes_ends_in_time_and_its_neighbour_goes_on() {
+async fn an_upload_that_nobody_takes_ends_in_time_and_requests_after_it_are_served() {
     let callboard = callboard("retry: off, timeouts: {request: 500ms, between_bytes: 500ms}");
     let instance = Http2Instance::clear("a").await;
     callboard.register_http2("web", &instance, "h2c").await;
