@@ -23,6 +23,7 @@ use callboard::registry::command::Command;
 use callboard::registry::event::Actor;
 use callboard::route::Routing;
 use callboard::route::splits::Splits;
+use callboard::telemetry::{self, Telemetry};
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use http_body_util::BodyExt;
@@ -54,6 +55,7 @@ fn world(members: usize, readers: usize) -> World {
         registry: registry.clone(),
         clusters,
         closing,
+        telemetry: Arc::new(Telemetry::new(telemetry::Settings::default())),
         mirrored_from: None,
         splits: Arc::new(Splits::new(Routing::default())),
     };

@@ -12,9 +12,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::acme::Expiries;
+use crate::cluster::clusters::Clusters;
 use crate::proxy::tcp::counts::Counts;
 use crate::pull::status::Status;
 use crate::registry::Registry;
+use crate::telemetry::Telemetry;
 use health::Readiness;
 
 /// Where the answers come from. Cheap to clone.
@@ -28,6 +30,10 @@ pub struct Sources {
     pub pull: Option<Status>,
     /// What became of clients' connections.
     pub connections: Arc<Counts>,
+    /// What instances are doing.
+    pub clusters: Clusters,
+    /// What is told of requests.
+    pub telemetry: Arc<Telemetry>,
     /// When certificates end, if an ACME server gives any.
     pub certificates: Option<Expiries>,
 }

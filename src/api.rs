@@ -30,6 +30,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::cluster::clusters::Clusters;
 use crate::registry::Registry;
 use crate::route::splits::Splits;
+use crate::telemetry::Telemetry;
 use guard::Guard;
 use openapi::Document;
 use problem::{Kind, Problem};
@@ -43,6 +44,8 @@ pub struct Api {
     pub clusters: Clusters,
     /// Where requests go.
     pub splits: Arc<Splits>,
+    /// What is told of requests.
+    pub telemetry: Arc<Telemetry>,
     /// The registries to sign in at instead, if this one only mirrors them.
     pub mirrored_from: Option<Arc<[Arc<str>]>>,
     /// Turns true when the process is leaving: streams and long polls then end.

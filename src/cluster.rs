@@ -50,6 +50,7 @@ use arc_swap::ArcSwap;
 use imbl::OrdMap;
 use tokio::sync::Notify;
 
+use crate::figures::traffic::Traffic;
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::snapshot::{Fitness, Member};
@@ -69,6 +70,8 @@ pub struct Cluster {
     name: ServiceName,
     active: ArcSwap<Active>,
     control: Mutex<Control>,
+    /// What is counted of its requests.
+    traffic: Arc<Traffic>,
     /// Requests in flight over all endpoints, those that left included.
     in_flight: AtomicU64,
     budget: Budget,
@@ -136,10 +139,12 @@ impl Cluster {
         name: ServiceName,
         policy: Arc<Policy>,
         admission: Admission,
+        traffic: Arc<Traffic>,
         surroundings: Arc<Surroundings>,
     ) -> Self {
         Self {
             name,
+            traffic,
             line: Line::default(),
             adaptive: Adaptive::new(&policy.limits),
             stranger: AtomicBool::new(false),
@@ -167,6 +172,11 @@ impl Cluster {
     /// The service.
     pub fn name(&self) -> &ServiceName {
         &self.name
+    }
+
+    /// What is counted of its requests.
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// The settings in force.

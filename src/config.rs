@@ -28,6 +28,7 @@ mod shadows;
 mod shape;
 mod source;
 mod suggest;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -55,6 +56,7 @@ use crate::pull;
 use crate::registry::store::sqlite;
 use crate::registry::{Limits, Rules};
 use crate::route::{DefaultRoutes, Routing};
+use crate::telemetry::Settings;
 use crate::tls;
 
 /// A valid configuration. The default is what an empty file says.
@@ -64,6 +66,8 @@ pub struct Config {
     pub proxy: Proxy,
     /// The control plane.
     pub registry: ControlPlane,
+    /// What is told of requests.
+    pub telemetry: Settings,
     /// Every service's policy.
     pub policies: Policies,
     /// Where requests go.
@@ -234,6 +238,7 @@ impl Config {
         Self {
             proxy,
             registry,
+            telemetry: telemetry::telemetry(&raw.telemetry.0, report),
             policies,
             routing: Routing {
                 routes: routes::routes(raw.routes, report),

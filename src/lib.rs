@@ -43,6 +43,7 @@
 //! instance    what registers, and the check it asks for
 //! grpc        the statuses of gRPC
 //! tls         certificates, and whom callboard believes
+//! figures     what is counted
 //! acme        certificates from an ACME server
 //! dial        connections to instances
 //! registry    who is signed in: one writer, snapshots, leases and their expiry, stores and journals
@@ -52,6 +53,7 @@
 //! health      probes, what their answers and the requests' add up to, and availability
 //! cluster     one service as a target: reconciles with the registry, picks for requests
 //! route       host, path, method and headers → service, and the splits in force
+//! telemetry   what is told of requests: access log, traces, explanations
 //! proxy       the request path on Pingora
 //! api         the control plane's HTTP edges
 //! admin       what operators and orchestrators ask of callboard itself
@@ -97,6 +99,7 @@ pub mod cluster;
 pub mod config;
 pub mod dial;
 pub mod endpoint;
+pub mod figures;
 pub mod grpc;
 pub mod health;
 pub mod instance;
@@ -107,5 +110,6 @@ pub mod pull;
 pub mod registry;
 pub mod route;
 pub mod server;
+pub mod telemetry;
 pub mod tls;
 pub mod units;

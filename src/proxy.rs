@@ -25,6 +25,7 @@ mod request_id;
 pub mod retry;
 mod rules;
 pub mod tcp;
+mod trail;
 mod tries;
 mod tunnel;
 mod upgrade;
@@ -51,6 +52,8 @@ use crate::acme::Challenges;
 use crate::cluster::clusters::Clusters;
 use crate::grpc::Code;
 use crate::route::splits::Splits;
+use crate::telemetry::Telemetry;
+use crate::telemetry::record::Outcome;
 
 use aim::limit_body;
 use attempt::Attempt;
@@ -80,24 +83,28 @@ pub struct DataPlane {
     splits: Arc<Splits>,
     settings: Arc<ArcSwap<Settings>>,
     gate: Arc<Gate>,
+    telemetry: Arc<Telemetry>,
     exchange: Arc<Exchange>,
     mirrors: Mirrors,
     challenges: Option<Challenges>,
 }
 
 impl DataPlane {
-    /// A data plane over `clusters`, to which `splits` leads; `gate` counts its requests.
+    /// A data plane over `clusters`, to which `splits` leads; `gate` counts its requests, and
+    /// `telemetry` tells of them.
     pub fn new(
         clusters: Clusters,
         splits: Arc<Splits>,
         settings: Arc<ArcSwap<Settings>>,
         gate: Arc<Gate>,
+        telemetry: Arc<Telemetry>,
     ) -> Self {
         Self {
             clusters,
             splits,
             settings,
             gate,
+            telemetry,
             exchange: Arc::default(),
             mirrors: Mirrors::default(),
             challenges: None,
@@ -159,6 +166,7 @@ impl ProxyHttp for DataPlane {
                 }
             }
             Err(failure) => {
+                context.trail.failed(&failure);
                 let leaves = self.gate.is_closing();
                 failure
                     .refuse(session, context.request_id(), leaves)
@@ -184,14 +192,16 @@ impl ProxyHttp for DataPlane {
         mut error: Box<Error>,
     ) -> Box<Error> {
         debug!("{}: connect to {}: {error}", context.name(), peer._address);
-        context.unconnected(peer, &mut error, Instant::now());
+        let now = Instant::now();
+        context.unconnected(peer, &mut error, now);
+        context.note_lost(now);
         error
     }
 
     async fn connected_to_upstream(
         &self,
         _session: &mut Session,
-        _reused: bool,
+        reused: bool,
         peer: &HttpPeer,
         file: RawFd,
         _digest: Option<&Digest>,
@@ -201,6 +211,7 @@ impl ProxyHttp for DataPlane {
         let attempt = Attempt::new((!peer::is_shared(peer)).then_some(file), now);
         attempt.await_head(context.deadlines(), None, now);
         context.attempt = Some(attempt);
+        context.trail.connected(reused, now - context.arrived());
         Ok(())
     }
 
@@ -279,7 +290,14 @@ impl ProxyHttp for DataPlane {
             pick.endpoint().announce_keep_alive(timeout);
         }
         let verdict = Verdict::of(context.call.as_deref(), response, SystemTime::now());
+        let status = response.status;
+        (context.trail).ended(|| Outcome::Answered(status), now - context.arrived());
         context.weigh(session, verdict, now)?;
+        if let Some(pick) = &context.pick {
+            context
+                .trail
+                .won(now.saturating_duration_since(pick.started()));
+        }
         if let Some(attempt) = &mut context.attempt {
             if attempt.is_shared() && (!asked || verdict.is_over) {
                 // Who is done with a request closes its stream, and a body that then finds it closed
@@ -327,6 +345,7 @@ impl ProxyHttp for DataPlane {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        context.trail.answered(Instant::now());
         headers::clean_response(response)?;
         if response.version == Version::HTTP_10 {
             // What we speak with the client is our own matter.
@@ -378,7 +397,9 @@ impl ProxyHttp for DataPlane {
         reused: bool,
     ) -> Box<Error> {
         let mut error = error.more_context(format!("instance at {}", peer._address));
-        context.broken(session, peer, &mut error, reused, Instant::now());
+        let now = Instant::now();
+        context.broken(session, peer, &mut error, reused, now);
+        context.note_lost(now);
         error
     }
 
@@ -400,6 +421,7 @@ impl ProxyHttp for DataPlane {
                 can_reuse_downstream: false,
             };
         };
+        context.trail.failed(&failure);
         let error_code = failure.status().as_u16();
         let has_begun = (session.response_written()).is_some_and(|h| !h.status.is_informational());
         let answered = match &context.call {
@@ -415,9 +437,10 @@ impl ProxyHttp for DataPlane {
         }
     }
 
-    async fn logging(&self, _: &mut Session, _: Option<&Error>, _: &mut Context) {
+    async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
         // A response without a body has had no other end than this.
         watchdog::clear();
+        trail::finish(&self.telemetry, session, context);
     }
 
     /// A failing instance would fill Pingora's log with a line per request; what operators need is

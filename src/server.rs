@@ -56,6 +56,7 @@ use crate::registry::store::{Recovered, Store, StoreError};
 use crate::registry::suspects::Testimony;
 use crate::registry::{Registry, Rules};
 use crate::route::splits::Splits;
+use crate::telemetry::Telemetry;
 
 use control_plane::ControlPlane;
 use door::Door;
@@ -140,6 +141,7 @@ fn serve(
     let clusters_in_time = clusters.clone().keep_time();
     let settings = Arc::new(ArcSwap::from_pointee(request_settings(&config)));
     let splits = Arc::new(splits(&config, carried.splits.as_deref()));
+    let telemetry = Arc::new(Telemetry::new(config.telemetry.clone()));
     let gate = Arc::new(Gate::default());
     let (phases, phase) = shutdown::phases(match successor {
         Some(_) => Door::Shut,
@@ -177,12 +179,15 @@ fn serve(
         registry: registry.clone(),
         pull: puller.as_ref().map(Puller::status),
         connections: Arc::clone(&counts),
+        clusters: clusters.clone(),
+        telemetry: Arc::clone(&telemetry),
         certificates: certifier.as_ref().map(Certifier::expiries),
     });
     let api = Api {
         registry: registry.clone(),
         clusters: clusters.clone(),
         splits: Arc::clone(&splits),
+        telemetry: Arc::clone(&telemetry),
         mirrored_from: mirrored_from(&config),
         closing: phase.control_closing.clone(),
     };
@@ -191,6 +196,7 @@ fn serve(
         Arc::clone(&splits),
         Arc::clone(&settings),
         Arc::clone(&gate),
+        Arc::clone(&telemetry),
     )
     .proving(certifier.as_ref().map(Certifier::challenges));
     let watched = certificates::watched(&config, &clusters);
@@ -203,6 +209,7 @@ fn serve(
         listeners,
         splits,
         settings,
+        telemetry,
         names_changed: certifier.as_ref().map(Certifier::reconsider),
     };
 

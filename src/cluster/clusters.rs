@@ -1,5 +1,6 @@
 //! All clusters, by service.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use foldhash::fast::RandomState;
 use imbl::shared_ptr::DefaultSharedPtr;
 use imbl::{GenericHashMap, OrdMap};
 
+use crate::figures::traffic::Traffic;
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
 use crate::registry::Observer;
@@ -21,8 +23,7 @@ use super::vacant::Vacant;
 use super::{Cluster, Surroundings, Witness};
 
 /// A persistent map: adding a service costs the same however many there are.
-pub(super) type ClusterMap =
-    GenericHashMap<ServiceName, Arc<Cluster>, RandomState, DefaultSharedPtr>;
+pub type ClusterMap = GenericHashMap<ServiceName, Arc<Cluster>, RandomState, DefaultSharedPtr>;
 
 /// The handle to all clusters. Cheap to clone.
 #[derive(Clone)]
@@ -36,8 +37,13 @@ struct Shared {
     /// Held by whoever changes `map` or `policies`; requests only load them, but for one that is about
     /// to be held for a service that has no cluster yet.
     changing: Mutex<Vacant>,
+    /// What was counted of each service, whether it has a cluster or not.
+    traffic: Mutex<HashMap<ServiceName, Arc<Traffic>, RandomState>>,
     surroundings: Arc<Surroundings>,
 }
+
+/// Services beyond which the figures of those without a cluster are forgotten.
+const MOST_TRAFFIC: usize = 16_384;
 
 impl Clusters {
     /// No clusters yet. `witness` hears what they find out. The policies' zone stays for good.
@@ -48,6 +54,7 @@ impl Clusters {
                 map: ArcSwap::default(),
                 policies: ArcSwap::from_pointee(policies),
                 changing: Mutex::default(),
+                traffic: Mutex::default(),
                 surroundings: Arc::new(Surroundings {
                     prober,
                     witness: Box::new(witness),
@@ -63,7 +70,7 @@ impl Clusters {
     }
 
     /// Every cluster there is now.
-    pub(super) fn all(&self) -> Arc<ClusterMap> {
+    pub fn all(&self) -> Arc<ClusterMap> {
         self.shared.map.load_full()
     }
 
@@ -165,6 +172,17 @@ impl Clusters {
         self.shared.map.store(Arc::new(map));
     }
 
+    /// What is counted of a service's requests: the same figures as ever, unless it was long without a
+    /// cluster.
+    fn traffic(&self, service: &ServiceName) -> Arc<Traffic> {
+        let traffic = self.shared.traffic.lock();
+        let mut traffic = traffic.unwrap_or_else(PoisonError::into_inner);
+        if traffic.len() >= MOST_TRAFFIC {
+            traffic.retain(|service, _| self.find(service.as_str()).is_some());
+        }
+        Arc::clone(traffic.entry(service.clone()).or_default())
+    }
+
     fn find_or_add(&self, service: &ServiceName) -> Arc<Cluster> {
         if let Some(cluster) = self.find(service.as_str()) {
             return cluster;
@@ -174,6 +192,7 @@ impl Clusters {
             service.clone(),
             Arc::new(policies.of(service.as_str()).clone()),
             policies.admission,
+            self.traffic(service),
             Arc::clone(&self.shared.surroundings),
         ));
         let map = self

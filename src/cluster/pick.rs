@@ -310,6 +310,11 @@ impl Pick {
         &self.cluster
     }
 
+    /// When its attempt began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
     /// Where to connect to.
     pub fn address(&self) -> &Address {
         &self.endpoint.address
@@ -334,8 +339,11 @@ impl Pick {
 
     /// Says what came of the attempt so far. The request stays in flight until the pick is dropped.
     pub fn report(&mut self, outcome: Outcome, now: Instant) {
-        self.cluster
-            .measure(outcome, now.duration_since(self.started));
+        let took = now.duration_since(self.started);
+        self.cluster.measure(outcome, took);
+        if matches!(outcome, Outcome::Answered | Outcome::Faulted { .. }) {
+            self.cluster.traffic.upstream.record(took);
+        }
         match outcome {
             Outcome::Answered => {
                 self.endpoint.mark_answer(now);
@@ -360,6 +368,7 @@ impl Pick {
     pub fn report_open(&mut self, now: Instant) {
         let took = now.duration_since(self.started);
         self.cluster.measure(Outcome::Answered, took);
+        self.cluster.traffic.upstream.record(took);
         self.endpoint.mark_answer(now);
         ewma::observe(&self.endpoint, took, now);
     }

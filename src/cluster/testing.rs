@@ -23,6 +23,7 @@ pub(super) fn cluster(policy: &Policy, zone: Option<&str>) -> Arc<Cluster> {
         "web".parse().unwrap(),
         Arc::new(policy.clone()),
         Admission::Trust,
+        Arc::default(),
         Arc::new(surroundings),
     ))
 }

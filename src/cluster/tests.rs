@@ -57,6 +57,7 @@ impl Scene {
             "web".parse().unwrap(),
             Arc::new(Policy::default()),
             Admission::Probe,
+            Arc::default(),
             Arc::new(surroundings),
         ));
         let scene = Self {

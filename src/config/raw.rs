@@ -8,16 +8,17 @@ use serde::Deserialize;
 use super::access::{SecretFile, Sha256, TokenName, TokenScope, Variable};
 use super::scalar::{
     Admit, Aggression, Allowed, Amount, Balancing, BodyRate, BoundedLoad, BufferSize, ByteSize,
-    CallRate, CertifiedName, CheckPath, ClientPattern, Contact, Count, DirectoryUrl, FileMode,
-    FilePath, Grace, GrpcService, Hashed, HeadSize, HeaderCount, HedgeAfter, History, HostName,
-    HostPattern, HostSuffix, InFlight, MaxBody, Method, Name, OnPanic, Percent, PercentOrOff,
-    Period, PeriodOrOff, Place, Protocol, RegistryUrl, RetryCause, ReuseOf, RouteName, RoutePath,
-    SentProxy, SocketPath, Statuses, Switch, SyncLevel, Threads, Times, TlsVersion, TrustedPeer,
-    Weight, ZoneName,
+    CallRate, CertifiedName, CheckPath, ClientPattern, CollectorUrl, Contact, Count, DirectoryUrl,
+    FileMode, FilePath, Grace, GrpcService, Hashed, HeadSize, HeaderCount, HedgeAfter, History,
+    HostName, HostPattern, HostSuffix, InFlight, LogField, LogFormat, LogPath, MaxBody, Method,
+    Name, Network, OnPanic, Percent, PercentOrOff, Period, PeriodOrOff, Place, Protocol,
+    RegistryUrl, RetryCause, ReuseOf, RouteName, RoutePath, SentProxy, SocketPath, Statuses,
+    Switch, SyncLevel, Threads, Times, TlsVersion, TracedName, TrustedPeer, Weight, ZoneName,
 };
 use super::shape::{Entries, Section, Several, Unavailable, given};
 use super::variants::{
-    Auth, Check, Hedge, Hold, Listener, Outlier, Pull, PullToken, Retry, SlowStart, Store,
+    AccessLog, Auth, Check, Explain, Hedge, Hold, Listener, MetricsOrOff, Outlier, Pull, PullToken,
+    Retry, SlowStart, Store, Traces,
 };
 
 /// Declares the mappings; every key may be left out, and an unknown one is an error.
@@ -37,6 +38,7 @@ mappings! {
     File {
         proxy: Section<Proxy>,
         registry: Section<Registry>,
+        telemetry: Section<Telemetry>,
         defaults: Section<Policy>,
         services: Entries<Section<Policy>>,
         routes: Several<Section<Route>>,
@@ -111,6 +113,41 @@ mappings! {
         terms_agreed: Option<Switch>,
         path: Option<FilePath>,
         ca: Option<FilePath>,
+    }
+
+    /// `telemetry`.
+    Telemetry {
+        metrics: Option<MetricsOrOff>,
+        access_log: Option<AccessLog>,
+        traces: Option<Traces>,
+        explain: Option<Explain>,
+    }
+
+    /// `telemetry.metrics`, when it is not `off`.
+    MetricsSettings {
+        instances: Option<Amount>,
+    }
+
+    /// `telemetry.access_log`, when it is not `off` or just where to.
+    AccessLogSettings {
+        path: Option<LogPath>,
+        format: Option<LogFormat>,
+        fields: Option<Several<LogField>>,
+        sample: Option<Percent>,
+    }
+
+    /// `telemetry.traces`, when it is not `off` or just where to.
+    TracesSettings {
+        endpoint: Option<CollectorUrl>,
+        sample: Option<Percent>,
+        name: Option<TracedName>,
+    }
+
+    /// `telemetry.explain`, when it is not `off`.
+    ExplainSettings {
+        sample: Option<Percent>,
+        kept: Option<Amount>,
+        clients: Option<Several<Network>>,
     }
 
     /// `registry`.

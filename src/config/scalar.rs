@@ -35,6 +35,7 @@ use crate::instance::MAX_WEIGHT;
 use crate::names::ServiceName;
 use crate::pull::{Origin, OriginError};
 use crate::registry::store::sqlite::Sync;
+use crate::telemetry::access_log;
 use crate::tls::Version;
 
 /// More of anything than fits into memory.
@@ -293,6 +294,38 @@ scalars! {
             Ok(text.to_owned())
         } else {
             Err(format!("{} is no such URL", quoted(text)))
+        }
+    };
+    /// Networks. A lone address is a network of one.
+    Network(IpNet), "a network such as 10.0.0.0/8, or an address", network;
+    /// Where the access log goes.
+    LogPath(access_log::Target), "stdout or the path of a file", |text| match text {
+        "stdout" => Ok(access_log::Target::Stdout),
+        path => file_path(path).map(access_log::Target::File),
+    };
+    /// What the lines of the access log look like.
+    LogFormat(access_log::Format), "json or combined", |text| choice(text, &[
+        ("json", access_log::Format::Json),
+        ("combined", access_log::Format::Combined),
+    ]);
+    /// A field of the access log.
+    LogField(String), "the name of a field such as status", |text| Ok(text.to_owned());
+    /// Where traces go.
+    CollectorUrl(String), "the base URL of a collector such as http://127.0.0.1:4318", |text| {
+        let url = text.parse::<http::Uri>().ok().filter(|url| url.host().is_some());
+        let scheme = url.as_ref().and_then(http::Uri::scheme_str);
+        if matches!(scheme, Some("http" | "https")) {
+            Ok(text.trim_end_matches('/').to_owned())
+        } else {
+            Err(format!("{} is no such URL", quoted(text)))
+        }
+    };
+    /// What callboard is called in traces.
+    TracedName(String), "a name of 1 to 128 visible characters such as callboard", |text| {
+        if (1..=128).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()) {
+            Ok(text.to_owned())
+        } else {
+            Err(format!("{} is not such a name", quoted(text)))
         }
     };
     /// What a gRPC health check asks for; may be nothing.

@@ -8,10 +8,13 @@ use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::raw::{
-    AuthSettings, CheckSettings, HedgeSettings, HoldSettings, ListenerSettings, OutlierSettings,
-    PullSettings, PullTokenSettings, RetrySettings, SlowStartSettings, StoreSettings,
+    AccessLogSettings, AuthSettings, CheckSettings, ExplainSettings, HedgeSettings, HoldSettings,
+    ListenerSettings, MetricsSettings, OutlierSettings, PullSettings, PullTokenSettings,
+    RetrySettings, SlowStartSettings, StoreSettings, TracesSettings,
 };
-use super::scalar::{Grace, Period, Place, RegistryUrl, Scalar, is_off, quoted};
+use super::scalar::{
+    CollectorUrl, Grace, LogPath, Period, Place, RegistryUrl, Scalar, is_off, quoted,
+};
 use super::shape::{Section, Several};
 
 /// One of `proxy.listen`: an address, or a mapping that has one.
@@ -78,6 +81,10 @@ off_or_settings! {
     Hedge(HedgeSettings), "off, or a mapping such as {after: p95}";
     /// `outlier`: `off`, or what differs from the more general one.
     Outlier(OutlierSettings), "off, or a mapping such as {consecutive_failures: 5}";
+    /// `telemetry.metrics`.
+    MetricsOrOff(MetricsSettings), "off, or a mapping such as {instances: 2000}";
+    /// `telemetry.explain`.
+    Explain(ExplainSettings), "off, or a mapping such as {sample: 1%}";
 }
 
 /// `slow_start`: how long, or a mapping that has it.
@@ -89,6 +96,20 @@ pub(super) struct SlowStart(pub(super) SlowStartSettings);
 pub(super) enum Hold {
     Off,
     Settings(HoldSettings),
+}
+
+/// `telemetry.access_log`: `off`, where to, or a mapping that has it.
+#[derive(Debug)]
+pub(super) enum AccessLog {
+    Off,
+    Settings(AccessLogSettings),
+}
+
+/// `telemetry.traces`: `off`, where to, or a mapping that has it.
+#[derive(Debug)]
+pub(super) enum Traces {
+    Off,
+    Settings(TracesSettings),
 }
 
 /// What is written as a word or as a mapping, or perhaps as a list.
@@ -259,6 +280,42 @@ impl WordOrMapping for Hold {
     }
 }
 
+impl WordOrMapping for AccessLog {
+    const EXPECTED: &'static str = "off, stdout, the path of a file, or a mapping such as {path: access.log, format: combined}";
+
+    fn word(text: &str) -> Result<Self, String> {
+        if is_off(text) {
+            return Ok(Self::Off);
+        }
+        Ok(Self::Settings(AccessLogSettings {
+            path: Some(LogPath::parse(text)?),
+            ..AccessLogSettings::default()
+        }))
+    }
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        AccessLogSettings::deserialize(MapAccessDeserializer::new(map)).map(Self::Settings)
+    }
+}
+
+impl WordOrMapping for Traces {
+    const EXPECTED: &'static str = "off, a URL such as http://127.0.0.1:4318, or a mapping such as {endpoint: http://127.0.0.1:4318, sample: 1%}";
+
+    fn word(text: &str) -> Result<Self, String> {
+        if is_off(text) {
+            return Ok(Self::Off);
+        }
+        Ok(Self::Settings(TracesSettings {
+            endpoint: Some(CollectorUrl::parse(text)?),
+            ..TracesSettings::default()
+        }))
+    }
+
+    fn mapping<'de, A: MapAccess<'de>>(map: A) -> Result<Self, A::Error> {
+        TracesSettings::deserialize(MapAccessDeserializer::new(map)).map(Self::Settings)
+    }
+}
+
 fn unexpected<E: Error>(wrong: &dyn fmt::Display, expected: &str) -> E {
     E::custom(format!("{wrong} (expected {expected})"))
 }
@@ -295,5 +352,6 @@ macro_rules! deserialize_word_or_mapping {
     )+};
 }
 deserialize_word_or_mapping!(
-    Listener Check Store Auth Pull PullToken Retry Hedge Outlier SlowStart Hold
+    Listener Check Store Auth Pull PullToken Retry Hedge Outlier SlowStart Hold MetricsOrOff
+    AccessLog Traces Explain
 );

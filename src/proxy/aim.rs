@@ -20,6 +20,8 @@ impl DataPlane {
         let settings = self.settings.load();
         let head = session.req_header();
         context.identify(session, &settings.trusted_proxies);
+        let watch = self.telemetry.watch(&head.headers, context.client);
+        context.trail.begin(watch);
         let path = head.uri.path();
         if !headers::names_host(head) {
             return Err(Failure::bad_host());
@@ -43,6 +45,7 @@ impl DataPlane {
             })
             .ok_or_else(|| Failure::no_route(&request))?;
         let cluster = self.cluster(&found)?;
+        context.trail.aimed(&cluster, &found);
         if context.call.is_none() {
             context.copy = found
                 .route

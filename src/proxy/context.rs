@@ -23,6 +23,7 @@ use super::grpc::Call;
 use super::mirror::MirrorCopy;
 use super::request_id;
 use super::rules::Rules;
+use super::trail::Trail;
 use super::tries::Tries;
 use super::watchdog::Timer;
 
@@ -46,6 +47,8 @@ pub struct Context {
     pub(super) attempt: Option<Attempt>,
     /// The last failure of an attempt, or what ended the request.
     pub(super) failure: Option<Failure>,
+    /// What is noted of it for those who want to know.
+    pub(super) trail: Trail,
     /// The copy that is made of the request, until it is sent.
     pub(super) copy: Option<MirrorCopy>,
     /// Declared last and so dropped last: the request is inside until it holds nothing else.
@@ -77,6 +80,7 @@ impl Context {
             pick: None,
             attempt: None,
             failure: None,
+            trail: Trail::default(),
             copy: None,
             _inside: inside,
         }
@@ -239,6 +243,12 @@ impl Context {
         }
         let error = Error::explain(ErrorType::InternalError, "the instance has just left");
         Err(error.into_up())
+    }
+
+    /// Takes down what the present try was lost for.
+    pub(super) fn note_lost(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.arrived);
+        self.trail.lost(self.failure.as_ref(), since);
     }
 
     /// Ends the request with `failure`, which [`fail_to_proxy`] will answer.

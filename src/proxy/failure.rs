@@ -169,6 +169,11 @@ impl Failure {
         self.kind.facts().0
     }
 
+    /// The error type of RFC 9209.
+    pub(super) fn error_type(&self) -> &'static str {
+        self.kind.facts().1
+    }
+
     pub(super) fn detail(&self) -> &str {
         &self.detail
     }

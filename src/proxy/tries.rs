@@ -157,6 +157,7 @@ impl Context {
             pick.endpoint().connection_idle(timeouts.idle)
         });
         self.tries.alone = alone;
+        self.trail.picked(&pick, self.arrived());
         self.pick = Some(pick);
         Ok(Box::new(peer))
     }

@@ -92,7 +92,9 @@ async fn attempt(
         Ok(stream) => HttpSession::new(stream),
         Err(mut error) => {
             debug!("{}: connect to {}: {error}", context.name(), peer._address);
-            context.unconnected(&peer, &mut error, Instant::now());
+            let now = Instant::now();
+            context.unconnected(&peer, &mut error, now);
+            context.note_lost(now);
             return Err(error);
         }
     };
@@ -107,7 +109,9 @@ async fn attempt(
         Err(mut error) => {
             error.retry.decide_reuse(false);
             let mut error = error.more_context(format!("instance at {}", peer._address));
-            context.broken(session, &peer, &mut error, false, Instant::now());
+            let now = Instant::now();
+            context.broken(session, &peer, &mut error, false, now);
+            context.note_lost(now);
             Err(error)
         }
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use foldhash::fast::RandomState;
 use http::{HeaderMap, Method};
@@ -35,12 +36,19 @@ pub struct Found<'a> {
     /// The configured route that matched; its service may be absent, but not unknown. `None` for a
     /// default route.
     pub route: Option<&'a Route>,
+    /// What figures and logs call the route.
+    pub label: &'a Arc<str>,
 }
+
+/// What figures and logs call the default routes.
+static DEFAULT_LABEL: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("default_routes"));
 
 /// All routes, ready to be matched.
 #[derive(Debug)]
 pub struct Routes {
     routes: Vec<Route>,
+    /// What each of them is called: by its name, or else by its place in the configuration.
+    labels: Vec<Arc<str>>,
     /// The split of each of them.
     sides: Vec<Sides>,
     /// For each host that a route names in full: the routes that name it, in order.
@@ -71,7 +79,12 @@ impl Routes {
                 _ => other_hosts.push(index),
             }
         }
+        let label = |(place, route): (usize, &Route)| match &route.name {
+            Some(name) => Arc::from(name.as_str()),
+            None => Arc::from(format!("routes[{place}]")),
+        };
         Self {
+            labels: routes.iter().enumerate().map(label).collect(),
             sides: (routes.iter())
                 .map(|route| Sides::new(&route.destinations))
                 .collect(),
@@ -120,6 +133,7 @@ impl Routes {
                 0
             },
             route: Some(route),
+            label: &self.labels[index],
         })
     }
 
@@ -137,6 +151,7 @@ impl Routes {
                 service: Cow::Owned(service.to_owned()),
                 strip: 0,
                 route: None,
+                label: &DEFAULT_LABEL,
             });
         }
         let segment = request.path.strip_prefix('/')?.split('/').next()?;
@@ -147,6 +162,7 @@ impl Routes {
             service: lower_case(segment),
             strip: 1 + segment.len(),
             route: None,
+            label: &DEFAULT_LABEL,
         })
     }
 }

@@ -16,6 +16,7 @@ use crate::proxy::Settings;
 use crate::proxy::listener::Listener;
 use crate::registry::Registry;
 use crate::route::splits::Splits;
+use crate::telemetry::Telemetry;
 
 use super::entrance::Entrance;
 use super::request_settings;
@@ -31,6 +32,7 @@ pub(super) struct Reloader {
     pub(super) listeners: Vec<Address>,
     pub(super) splits: Arc<Splits>,
     pub(super) settings: Arc<ArcSwap<Settings>>,
+    pub(super) telemetry: Arc<Telemetry>,
     /// Who is to hear that listeners may ask for certificates for other names.
     pub(super) names_changed: Option<Arc<Notify>>,
 }
@@ -89,6 +91,8 @@ impl Reloader {
         self.clusters.configure(config.policies.clone());
         self.splits.configure(config.routing.clone());
         self.settings.store(Arc::new(request_settings(&config)));
+        self.telemetry.configure(config.telemetry.clone());
+        self.running.telemetry = config.telemetry;
         // What needs a restart stays as it is, and is reported again by the next reload.
         self.running.policies = config.policies;
         self.running.routing = config.routing;

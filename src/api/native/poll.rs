@@ -105,6 +105,7 @@ pub(super) mod tests {
     use crate::registry::{Limits, Registry, Rules};
     use crate::route::Routing;
     use crate::route::splits::Splits;
+    use crate::telemetry::{self, Telemetry};
 
     use super::*;
 
@@ -124,6 +125,7 @@ pub(super) mod tests {
         };
         let observer = Arc::new(clusters.clone());
         Api {
+            telemetry: Arc::new(Telemetry::new(telemetry::Settings::default())),
             mirrored_from: None,
             splits: Arc::new(Splits::new(Routing::default())),
             registry: Registry::start(Box::new(MemoryStore::default()), rules, observer).unwrap(),

@@ -436,9 +436,9 @@ fn shapes_that_do_not_fit_are_named_in_words_of_the_file() {
         f:1:10: routes[0]: a list cannot stand here (expected a mapping)
         f:1:19: routes.service: a mapping cannot stand here (expected a name of 1 to 128 of A-Z a-z 0-9 . _ : -)
         f:1:44: routes[0].match.headers.A: a list cannot stand here (expected a string)
-        f:1:1: unknown key "8080" (expected proxy, registry, defaults, services, routes, default_routes, host_suffix)
-        f:1:1: unknown key "<<" (expected proxy, registry, defaults, services, routes, default_routes, host_suffix)
-        f:1:1: unknown key "`, expected `a" (expected proxy, registry, defaults, services, routes, default_routes, host_suffix)
+        f:1:1: unknown key "8080" (expected proxy, registry, telemetry, defaults, services, routes, default_routes, host_suffix)
+        f:1:1: unknown key "<<" (expected proxy, registry, telemetry, defaults, services, routes, default_routes, host_suffix)
+        f:1:1: unknown key "`, expected `a" (expected proxy, registry, telemetry, defaults, services, routes, default_routes, host_suffix)
         "#);
 }
 
