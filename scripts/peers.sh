@@ -16,6 +16,7 @@ main() {
     debian mosquitto mosquitto
     debian nghttp nghttp2-client
     debian openssl openssl
+    prometheus || skip "the tests with Prometheus (cannot get Debian's package prometheus)"
     python || skip "the tests with Python's gRPC, WebSockets and HTTP/2 (cannot install $requirements)"
     go_peers || skip "the tests with Go's gRPC (cannot build tests/peers/go)"
     acme || skip "the tests with an ACME server (cannot install $pebble)"
@@ -35,6 +36,20 @@ as_root() {
     local sudo=()
     [ "$(id -u)" -eq 0 ] || sudo=(sudo -n)
     "${sudo[@]+"${sudo[@]}"}" env DEBIAN_FRONTEND=noninteractive "$@" >>"$work/log" 2>&1
+}
+
+# Installed, the package would start a server for everybody.
+prometheus() {
+    [ -x "$peers/prometheus/promtool" ] && return
+    have apt-get && have dpkg || return
+    installing prometheus
+    mkdir -p "$peers/prometheus" "$work/prometheus"
+    {
+        { as_root apt-get update -qq || true; } &&
+            (cd "$work/prometheus" && apt-get download -qq prometheus) &&
+            dpkg -x "$work"/prometheus/prometheus_*.deb "$work/prometheus" &&
+            install -m 755 "$work"/prometheus/usr/bin/prom{etheus,tool} "$peers/prometheus/"
+    } >>"$work/log" 2>&1 || { cat "$work/log" >&2; return 1; }
 }
 
 python() {

@@ -1,9 +1,8 @@
 //! What operators and orchestrators ask of callboard itself.
 
-mod certificates;
-mod connections;
 pub mod health;
 mod metrics;
+pub mod reloads;
 
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use crate::pull::status::Status;
 use crate::registry::Registry;
 use crate::telemetry::Telemetry;
 use health::Readiness;
+use reloads::Reloads;
 
 /// Where the answers come from. Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +36,8 @@ pub struct Sources {
     pub telemetry: Arc<Telemetry>,
     /// When certificates end, if an ACME server gives any.
     pub certificates: Option<Expiries>,
+    /// How reading the configuration went.
+    pub reloads: Arc<Reloads>,
 }
 
 /// `GET /healthz`, `GET /readyz` and `GET /metrics`, without a fallback.

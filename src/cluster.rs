@@ -26,6 +26,7 @@ pub mod pick;
 pub mod policy;
 pub mod queue;
 mod ramp;
+pub mod reading;
 mod reconcile;
 mod shares;
 mod slot;

@@ -3,4 +3,5 @@
 //! Architecture invariant: counting takes no lock and waits for nobody. All figures are plain atomics.
 
 pub mod histogram;
+pub mod statuses;
 pub mod traffic;

@@ -66,6 +66,11 @@ impl Code {
         Some(code.map_or(Self::Unknown, |&(code, _)| code))
     }
 
+    /// Every code, in the order of their numbers.
+    pub fn all() -> impl Iterator<Item = Self> {
+        CODES.into_iter().map(|(code, _)| code)
+    }
+
     /// Its name.
     pub fn as_str(self) -> &'static str {
         CODES[self as usize].1

@@ -6,6 +6,7 @@ mod attempt;
 pub mod clients;
 pub mod connection;
 mod context;
+mod counters;
 mod exchange;
 mod failure;
 pub mod forwarded;
@@ -148,6 +149,9 @@ impl ProxyHttp for DataPlane {
         if let Some(challenges) = &self.challenges
             && let Some(proof) = proof::asked_for(challenges, session)
         {
+            let counted = self.telemetry.settings().metrics.requests;
+            context.trail.watch.counted = counted;
+            context.trail.unrouted(&self.telemetry, StatusCode::OK);
             proof::answer(session, proof, self.gate.is_closing()).await?;
             return Ok(true);
         }
@@ -167,6 +171,13 @@ impl ProxyHttp for DataPlane {
             }
             Err(failure) => {
                 context.trail.failed(&failure);
+                let is_call = context.call.is_some();
+                let status = if is_call {
+                    StatusCode::OK
+                } else {
+                    failure.status()
+                };
+                context.trail.unrouted(&self.telemetry, status);
                 let leaves = self.gate.is_closing();
                 failure
                     .refuse(session, context.request_id(), leaves)
@@ -292,12 +303,10 @@ impl ProxyHttp for DataPlane {
         let verdict = Verdict::of(context.call.as_deref(), response, SystemTime::now());
         let status = response.status;
         (context.trail).ended(|| Outcome::Answered(status), now - context.arrived());
-        context.weigh(session, verdict, now)?;
-        if let Some(pick) = &context.pick {
-            context
-                .trail
-                .won(now.saturating_duration_since(pick.started()));
+        if let (Some(pick), Some(counters)) = (&context.pick, context.trail.counters()) {
+            counters.heard(now.saturating_duration_since(pick.started()));
         }
+        context.weigh(session, verdict, now)?;
         if let Some(attempt) = &mut context.attempt {
             if attempt.is_shared() && (!asked || verdict.is_over) {
                 // Who is done with a request closes its stream, and a body that then finds it closed
@@ -334,6 +343,9 @@ impl ProxyHttp for DataPlane {
             && let Some(code) = Code::of(trailers)
         {
             let retry_after = grpc::pushback(trailers).and_then(Result::ok);
+            if let Some(counters) = context.trail.counters() {
+                counters.ended(code);
+            }
             context.judge_end(code, retry_after, Instant::now());
         }
         Ok(())
@@ -345,7 +357,14 @@ impl ProxyHttp for DataPlane {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        context.trail.answered(Instant::now());
+        context.trail.answered(response.status, Instant::now());
+        if let (Some(call), Some(counters)) = (&context.call, context.trail.counters()) {
+            match Code::of(&response.headers) {
+                Some(code) => counters.ended(code),
+                None if call.is_opaque() => counters.no_call(),
+                None => {}
+            }
+        }
         headers::clean_response(response)?;
         if response.version == Version::HTTP_10 {
             // What we speak with the client is our own matter.

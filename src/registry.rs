@@ -13,6 +13,7 @@ mod addresses;
 pub mod command;
 pub mod event;
 pub mod expiry;
+pub mod figures;
 #[cfg(test)]
 mod fixtures;
 pub mod journal;
@@ -40,6 +41,7 @@ use tokio::sync::oneshot;
 use crate::names::{InstanceId, ServiceName};
 use command::{Applied, Command, Refusal};
 use event::Actor;
+use figures::Figures;
 use journal::Journal;
 use lease::Renewal;
 use pulse::Pulse;
@@ -189,8 +191,12 @@ impl Registry {
         match &member.lease {
             None => Ok(None),
             Some(lease) => match lease.renew(now) {
-                Renewal::Renewed => Ok(Some(lease.ttl())),
+                Renewal::Renewed => {
+                    self.figures().renewed();
+                    Ok(Some(lease.ttl()))
+                }
                 Renewal::Settled => {
+                    self.figures().renewed();
                     let instance = &member.instance;
                     self.tell(Request::Settled(
                         instance.service.clone(),
@@ -236,6 +242,11 @@ impl Registry {
     /// The history. Its calls may block on a disk.
     pub fn journal(&self) -> Arc<dyn Journal> {
         self.journal.clone()
+    }
+
+    /// What is counted of it.
+    pub fn figures(&self) -> &Figures {
+        self.published.figures()
     }
 
     /// Follows the revision of one service, or of all with `None`.

@@ -36,6 +36,7 @@ use pingora::services::background::{BackgroundService, GenBackgroundService, bac
 use crate::acme::Certifier;
 use crate::address::Address;
 use crate::admin;
+use crate::admin::reloads::Reloads;
 use crate::api::Api;
 use crate::cluster::Witness;
 use crate::cluster::clusters::Clusters;
@@ -174,6 +175,7 @@ fn serve(
         .map(|settings| Puller::new(settings, registry.clone()))
         .transpose()?;
     let counts = Arc::<Counts>::default();
+    let reloads = Arc::new(Reloads::new(SystemTime::now()));
     let operators = admin::routes(admin::Sources {
         readiness: phase.readiness,
         registry: registry.clone(),
@@ -182,6 +184,7 @@ fn serve(
         clusters: clusters.clone(),
         telemetry: Arc::clone(&telemetry),
         certificates: certifier.as_ref().map(Certifier::expiries),
+        reloads: Arc::clone(&reloads),
     });
     let api = Api {
         registry: registry.clone(),
@@ -210,6 +213,7 @@ fn serve(
         splits,
         settings,
         telemetry,
+        reloads,
         names_changed: certifier.as_ref().map(Certifier::reconsider),
     };
 

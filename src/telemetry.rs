@@ -20,10 +20,13 @@ pub mod record;
 pub mod trace;
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
 
+use crate::figures::statuses::Statuses;
 use crate::figures::traffic::Requests;
 
 use access_log::AccessLog;
@@ -80,7 +83,9 @@ pub struct Telemetry {
     access_log: AccessLog,
     tracer: Tracer,
     explanations: Explanations,
-    unrouted: Requests,
+    unrouted: Arc<Requests>,
+    malformed: Statuses,
+    unmirrored: AtomicU64,
 }
 
 /// Who wants to know of a request; drawn when its head has come.
@@ -93,7 +98,7 @@ pub struct Watch {
     /// Whether its choices are explained.
     pub explained: bool,
     /// Its place in a trace, if there are traces. One that is not sampled is passed on all the same.
-    pub trace: Option<Box<trace::Context>>,
+    pub trace: Option<trace::Context>,
 }
 
 impl Watch {
@@ -111,7 +116,9 @@ impl Telemetry {
             access_log: AccessLog::default(),
             tracer: Tracer::default(),
             explanations: Explanations::default(),
-            unrouted: Requests::default(),
+            unrouted: Arc::default(),
+            malformed: Statuses::default(),
+            unmirrored: AtomicU64::new(0),
         };
         telemetry.configure(settings);
         telemetry
@@ -138,7 +145,7 @@ impl Telemetry {
             logged: (settings.access_log.as_ref()).is_some_and(access_log::Settings::draw),
             explained: (settings.explain.as_ref())
                 .is_some_and(|settings| settings.draw(headers, client)),
-            trace: (settings.traces.as_ref()).map(|settings| Box::new(settings.begin(headers))),
+            trace: (settings.traces.as_ref()).map(|settings| settings.begin(headers)),
         }
     }
 
@@ -166,8 +173,18 @@ impl Telemetry {
     }
 
     /// The requests that led to no service.
-    pub fn unrouted(&self) -> &Requests {
+    pub fn unrouted(&self) -> &Arc<Requests> {
         &self.unrouted
+    }
+
+    /// What was answered to clients whose request was none.
+    pub fn malformed(&self) -> &Statuses {
+        &self.malformed
+    }
+
+    /// Copies for mirrors that were to be made and were not.
+    pub fn unmirrored(&self) -> &AtomicU64 {
+        &self.unmirrored
     }
 
     /// What is kept of requests.

@@ -1,55 +1,120 @@
 //! `GET /metrics`: figures for a monitoring system, in the
-//! [OpenMetrics text format](https://prometheus.io/docs/specs/om/open_metrics_spec/).
+//! [OpenMetrics text format](https://prometheus.io/docs/specs/om/open_metrics_spec/) for those who ask
+//! for it, as Prometheus does, and else in the [`classic`] one.
 //!
-//! All of them are read off what there is when somebody asks, so that nothing is counted twice and
-//! nothing costs anything in between.
+//! What is counted is counted where it happens; everything else is read off what there is when somebody
+//! asks, so that it costs nothing in between. Reading takes no lock that a request waits for, but for
+//! those of a service's instances, one service at a time.
+
+mod certificates;
+mod classic;
+mod configuration;
+mod connections;
+mod membership;
+mod page;
+mod process;
+mod requests;
+mod services;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Registry;
 use utoipa::IntoResponses;
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
-use crate::acme::Expiries;
-use crate::proxy::tcp::counts::Counts;
-use crate::pull::status::Report;
-use crate::registry::snapshot::Snapshot;
-
 use super::Sources;
-use super::certificates::Certificates;
-use super::connections::Connections;
+use certificates::Certificates;
+use classic::Classic;
+use configuration::Configuration;
+use connections::Connections;
+use requests::Requests;
+use services::Services;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Figures for a monitoring system
 ///
-/// In the OpenMetrics text format.
+/// In the OpenMetrics text format if the `Accept` header has it, else in Prometheus' classic one.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "metrics", tag = "callboard",
-    responses((status = 200, description = "All of them", body = String,
-        content_type = "application/openmetrics-text"),
+    responses((status = 200, description = "All of them", content(
+            (String = "application/openmetrics-text"), (String = "text/plain"))),
         Refusals,
     )
 )]
-pub(super) async fn metrics(State(sources): State<Sources>) -> Response {
-    let snapshot = sources.registry.snapshot();
-    let report = sources.pull.map(|pull| pull.report(Instant::now()));
-    let figures = Figures::new(&snapshot, report.as_ref());
-    let page = page(figures, sources.connections, sources.certificates);
+pub(super) async fn metrics(State(sources): State<Sources>, headers: HeaderMap) -> Response {
+    let format = Format::of(&headers);
+    // With many services it takes a while, in which the other callers are served.
+    let page = tokio::task::spawn_blocking(move || format.page(&registry(sources))).await;
     match page {
-        Ok(page) => ([(CONTENT_TYPE, OPEN_METRICS)], page).into_response(),
-        Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Ok(Ok(page)) => {
+            let headers = [(CONTENT_TYPE, format.media_type()), (VARY, "Accept")];
+            (headers, page).into_response()
+        }
+        _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// How the page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    OpenMetrics,
+    Classic,
+}
+
+impl Format {
+    /// What a caller with these `headers` asks for.
+    fn of(headers: &HeaderMap) -> Self {
+        let lines = headers.get_all(ACCEPT).iter();
+        let asks = lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(','))
+            .filter_map(|range| {
+                let mut parts = range.split(';').map(str::trim);
+                let name = parts.next()?;
+                let is_refused = |part: &str| {
+                    let weight = part.strip_prefix("q=").map(str::parse);
+                    matches!(weight, Some(Ok(0.0)))
+                };
+                let is_it = name.eq_ignore_ascii_case("application/openmetrics-text");
+                (is_it && !parts.any(is_refused)).then_some(())
+            })
+            .count();
+        if asks > 0 {
+            Self::OpenMetrics
+        } else {
+            Self::Classic
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => OPEN_METRICS,
+            Self::Classic => CLASSIC,
+        }
+    }
+
+    fn page(self, registry: &Registry) -> Result<String, fmt::Error> {
+        match self {
+            Self::OpenMetrics => {
+                let mut page = String::new();
+                encode(&mut page, registry)?;
+                Ok(page)
+            }
+            Self::Classic => {
+                let mut page = Classic::default();
+                encode(&mut page, registry)?;
+                Ok(page.into_page())
+            }
+        }
     }
 }
 
@@ -75,134 +140,119 @@ impl IntoResponses for Refusals {
     }
 }
 
-fn page(
-    figures: Figures,
-    connections: Arc<Counts>,
-    certificates: Option<Expiries>,
-) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix("callboard");
-    registry.register_collector(Box::new(figures));
-    registry.register_collector(Box::new(Connections(connections)));
-    if let Some(certificates) = certificates {
-        registry.register_collector(Box::new(Certificates(certificates)));
+/// Everything that is shown, as it is now.
+fn registry(sources: Sources) -> Registry {
+    let settings = sources.telemetry.settings().metrics;
+    let report = sources.pull.map(|pull| pull.report(Instant::now()));
+    let mut all = Registry::default();
+    let figures = all.sub_registry_with_prefix("callboard");
+    figures.register_collector(Box::new(Configuration(sources.reloads)));
+    figures.register_collector(Box::new(membership::Figures::read(
+        &sources.registry,
+        report,
+    )));
+    figures.register_collector(Box::new(Connections(sources.connections)));
+    if let Some(certificates) = sources.certificates {
+        figures.register_collector(Box::new(Certificates(certificates)));
     }
-    let mut page = String::new();
-    encode(&mut page, &registry)?;
-    Ok(page)
-}
-
-/// All figures at one moment.
-#[derive(Debug)]
-struct Figures {
-    revision: u64,
-    services: u64,
-    instances: u64,
-    pull: Option<Pull>,
-}
-
-#[derive(Debug)]
-struct Pull {
-    connected: bool,
-    stale: Duration,
-}
-
-impl Figures {
-    fn new(snapshot: &Snapshot, report: Option<&Report>) -> Self {
-        let services = snapshot.services.values();
-        let sizes: Vec<_> = services.map(|members| members.instances.len()).collect();
-        Self {
-            revision: snapshot.revision.0,
-            services: sizes.iter().filter(|&&size| size > 0).count() as u64,
-            instances: sizes.iter().sum::<usize>() as u64,
-            pull: report.map(|report| Pull {
-                connected: report.connected,
-                stale: report.stale_for.unwrap_or_default(),
-            }),
-        }
-    }
-}
-
-impl Collector for Figures {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut count = |name: &str, help: &str, count: u64| {
-            let gauge = ConstGauge::new(count);
-            let kind = gauge.metric_type();
-            gauge.encode(encoder.encode_descriptor(name, help, None, kind)?)
-        };
-        let revision = "The index of the last change to the membership";
-        count("registry_revision", revision, self.revision)?;
-        let services = "Services that have an instance";
-        count("registry_services", services, self.services)?;
-        let instances = "Instances that are registered";
-        count("registry_instances", instances, self.instances)?;
-        let Some(pull) = &self.pull else {
-            return Ok(());
-        };
-        let connected = "Whether the changes of the followed registry arrive (1) or not (0)";
-        count("pull_connected", connected, u64::from(pull.connected))?;
-        let help = "How long nothing was heard of the followed registry; 0 while connected";
-        let stale = ConstGauge::new(pull.stale.as_secs_f64());
-        let (unit, kind) = (Unit::Seconds, stale.metric_type());
-        stale.encode(encoder.encode_descriptor("pull_stale", help, Some(&unit), kind)?)
-    }
+    let traffic = sources.clusters.traffic_by_service();
+    figures.register_collector(Box::new(Requests::new(traffic, sources.telemetry)));
+    let services = Services::read(&sources.clusters, settings.instances);
+    figures.register_collector(Box::new(services));
+    all.register_collector(Box::new(process::Figures::read()));
+    all
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
 
-    #[test]
-    fn the_page_says_how_much_there_is_and_how_following_goes() {
-        let figures = |pull| Figures {
+    use prometheus_client::collector::Collector;
+
+    use super::*;
+    use crate::figures::traffic::{Refused, Traffic};
+    use crate::telemetry::Telemetry;
+
+    fn page(format: Format, figures: impl Collector + 'static) -> String {
+        let mut registry = Registry::with_prefix("callboard");
+        registry.register_collector(Box::new(figures));
+        format.page(&registry).unwrap()
+    }
+
+    fn membership(pull: Option<membership::Pull>) -> membership::Figures {
+        membership::Figures {
             revision: 1_795_360_215_363,
             services: 2,
             instances: 5,
+            leases: 4,
+            doubtful: 1,
+            heartbeats: 70,
+            changes: vec![(crate::registry::event::Change::Expired, 3)],
+            refused: 0,
+            is_storing: true,
+            followers: 2,
             pull,
-        };
-        insta::assert_snapshot!(page(figures(None), Arc::default(), None).unwrap(), @r#"
-        # HELP callboard_registry_revision The index of the last change to the membership
-        # TYPE callboard_registry_revision gauge
-        callboard_registry_revision 1795360215363
-        # HELP callboard_registry_services Services that have an instance
-        # TYPE callboard_registry_services gauge
-        callboard_registry_services 2
-        # HELP callboard_registry_instances Instances that are registered
-        # TYPE callboard_registry_instances gauge
-        callboard_registry_instances 5
-        # HELP callboard_connections Connections of clients that are open
-        # TYPE callboard_connections gauge
-        callboard_connections{protocol="http"} 0
-        callboard_connections{protocol="https"} 0
-        callboard_connections{protocol="tcp"} 0
-        callboard_connections{protocol="tls"} 0
-        # HELP callboard_connections_accepted Connections of clients that were accepted
-        # TYPE callboard_connections_accepted counter
-        callboard_connections_accepted_total{protocol="http"} 0
-        callboard_connections_accepted_total{protocol="https"} 0
-        callboard_connections_accepted_total{protocol="tcp"} 0
-        callboard_connections_accepted_total{protocol="tls"} 0
-        # HELP callboard_tcp_connections Connections of TCP listeners that are open
-        # TYPE callboard_tcp_connections gauge
-        # HELP callboard_tcp_connections_accepted Connections of TCP listeners for a service
-        # TYPE callboard_tcp_connections_accepted counter
-        # HELP callboard_tcp_received_bytes Bytes from clients of TCP listeners
-        # TYPE callboard_tcp_received_bytes counter
-        # HELP callboard_tcp_sent_bytes Bytes to clients of TCP listeners
-        # TYPE callboard_tcp_sent_bytes counter
-        # HELP callboard_tcp_failures Connections of TCP listeners that reached no instance
-        # TYPE callboard_tcp_failures counter
-        callboard_tcp_failures_total{reason="no_route"} 0
-        # EOF
-        "#);
-        let pull = Pull {
+        }
+    }
+
+    #[test]
+    fn the_page_says_how_much_there_is_and_how_following_goes() {
+        insta::assert_snapshot!(page(Format::OpenMetrics, membership(None)), @"");
+        let pull = membership::Pull {
             connected: false,
             stale: Duration::from_millis(12_300),
         };
-        let page = page(figures(Some(pull)), Arc::default(), None).unwrap();
+        let page = page(Format::OpenMetrics, membership(Some(pull)));
         assert!(page.contains("\ncallboard_pull_connected 0\n"), "{page}");
-        assert!(
-            page.contains("\ncallboard_pull_stale_seconds 12.3\n"),
-            "{page}"
-        );
+        let stale = "\ncallboard_pull_stale_seconds 12.3\n";
+        assert!(page.contains(stale), "{page}");
+    }
+
+    #[test]
+    fn requests_are_shown_for_services_that_had_some() {
+        let busy = Traffic::default();
+        let route = Arc::from("say \"hi\"\\");
+        busy.requests(&route).count(Some(StatusCode::OK));
+        busy.requests(&route).count(None);
+        busy.durations.record(Duration::from_millis(2));
+        busy.durations.record(Duration::from_secs(1_000));
+        busy.retries.store(4, Ordering::Relaxed);
+        busy.refuse(Refused::QueueFull);
+        busy.call(14);
+        let services = vec![
+            ("idle".parse().unwrap(), Arc::default()),
+            ("web".parse().unwrap(), Arc::new(busy)),
+        ];
+        let telemetry = Arc::new(Telemetry::new(Default::default()));
+        telemetry.malformed().count(StatusCode::BAD_REQUEST);
+        let requests = Requests::new(services, telemetry);
+        insta::assert_snapshot!(page(Format::Classic, requests), @"");
+    }
+
+    #[test]
+    fn whoever_asks_for_openmetrics_gets_it_and_everybody_else_the_classic_format() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.2";
+        for (accept, format) in [
+            (Some(prometheus), Format::OpenMetrics),
+            (
+                Some("text/html, Application/OpenMetrics-Text"),
+                Format::OpenMetrics,
+            ),
+            (
+                Some("application/openmetrics-text; q=0, */*"),
+                Format::Classic,
+            ),
+            (Some("text/plain"), Format::Classic),
+            (Some("*/*"), Format::Classic),
+            (None, Format::Classic),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(accept) = accept {
+                headers.insert(ACCEPT, accept.parse().unwrap());
+            }
+            assert_eq!(Format::of(&headers), format, "{accept:?}");
+        }
     }
 }

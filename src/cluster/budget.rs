@@ -28,6 +28,13 @@ impl Cluster {
             .then(|| RetryPermit(Arc::clone(self)))
     }
 
+    /// How many permits may be out now; `None` if any number may.
+    pub fn retries_allowed(&self) -> Option<u64> {
+        let active = self.active.load();
+        let retry = &active.policy.retry;
+        (retry.budget).map(|_| allowance(retry, self.in_flight()))
+    }
+
     /// How many permits are out.
     pub fn retries_under_way(&self) -> u32 {
         self.budget.under_way.load(Ordering::Relaxed)

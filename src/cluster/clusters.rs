@@ -1,6 +1,5 @@
 //! All clusters, by service.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +24,8 @@ use super::{Cluster, Surroundings, Witness};
 /// A persistent map: adding a service costs the same however many there are.
 pub type ClusterMap = GenericHashMap<ServiceName, Arc<Cluster>, RandomState, DefaultSharedPtr>;
 
+type TrafficMap = GenericHashMap<ServiceName, Arc<Traffic>, RandomState, DefaultSharedPtr>;
+
 /// The handle to all clusters. Cheap to clone.
 #[derive(Clone)]
 pub struct Clusters {
@@ -38,7 +39,7 @@ struct Shared {
     /// to be held for a service that has no cluster yet.
     changing: Mutex<Vacant>,
     /// What was counted of each service, whether it has a cluster or not.
-    traffic: Mutex<HashMap<ServiceName, Arc<Traffic>, RandomState>>,
+    traffic: ArcSwap<TrafficMap>,
     surroundings: Arc<Surroundings>,
 }
 
@@ -54,7 +55,7 @@ impl Clusters {
                 map: ArcSwap::default(),
                 policies: ArcSwap::from_pointee(policies),
                 changing: Mutex::default(),
-                traffic: Mutex::default(),
+                traffic: ArcSwap::default(),
                 surroundings: Arc::new(Surroundings {
                     prober,
                     witness: Box::new(witness),
@@ -72,6 +73,19 @@ impl Clusters {
     /// Every cluster there is now.
     pub fn all(&self) -> Arc<ClusterMap> {
         self.shared.map.load_full()
+    }
+
+    /// What is counted of each service, in order of their names; of those without instances too, unless
+    /// only requests know them.
+    pub fn traffic_by_service(&self) -> Vec<(ServiceName, Arc<Traffic>)> {
+        let traffic = self.shared.traffic.load();
+        let each = traffic.iter();
+        let each = each.map(|(service, traffic)| (service.clone(), Arc::clone(traffic)));
+        let mut all: Vec<_> = each.collect();
+        let map = self.all();
+        all.retain(|(service, _)| !map.get(service).is_some_and(|it| it.is_stranger()));
+        all.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        all
     }
 
     /// The policies in force.
@@ -168,19 +182,33 @@ impl Clusters {
     }
 
     fn remove(&self, service: &ServiceName) {
+        if self
+            .find(service.as_str())
+            .is_some_and(|it| it.is_stranger())
+        {
+            // Names that only requests know are without number.
+            (self.shared.traffic).rcu(|traffic| traffic.without(service));
+        }
         let map = self.shared.map.load().without(service);
         self.shared.map.store(Arc::new(map));
     }
 
     /// What is counted of a service's requests: the same figures as ever, unless it was long without a
     /// cluster.
-    fn traffic(&self, service: &ServiceName) -> Arc<Traffic> {
-        let traffic = self.shared.traffic.lock();
-        let mut traffic = traffic.unwrap_or_else(PoisonError::into_inner);
-        if traffic.len() >= MOST_TRAFFIC {
-            traffic.retain(|service, _| self.find(service.as_str()).is_some());
+    pub fn traffic(&self, service: &ServiceName) -> Arc<Traffic> {
+        if let Some(found) = self.shared.traffic.load().get(service) {
+            return Arc::clone(found);
         }
-        Arc::clone(traffic.entry(service.clone()).or_default())
+        self.shared.traffic.rcu(|traffic| {
+            let mut traffic = TrafficMap::clone(traffic);
+            if traffic.len() >= MOST_TRAFFIC {
+                traffic.retain(|service, _| self.find(service.as_str()).is_some());
+            }
+            traffic.entry(service.clone()).or_default();
+            traffic
+        });
+        let traffic = self.shared.traffic.load();
+        traffic.get(service).map_or_else(Arc::default, Arc::clone)
     }
 
     fn find_or_add(&self, service: &ServiceName) -> Arc<Cluster> {

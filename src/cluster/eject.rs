@@ -128,6 +128,7 @@ impl Cluster {
         };
         let before = slot.status();
         slot.eject(grounds, &settings, now);
+        self.traffic.ejections.fetch_add(1, Ordering::Relaxed);
         let (after, found) = (slot.status(), slot.fitness());
         self.republish(control);
         self.unrest();
@@ -166,6 +167,7 @@ impl Cluster {
             && after.availability == Availability::Ejected
             && let Some(why) = &after.reason
         {
+            self.traffic.ejections.fetch_add(1, Ordering::Relaxed);
             info!(
                 "{}/{id}: on trial => {} ({why})",
                 self.name, after.availability

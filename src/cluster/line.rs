@@ -66,6 +66,15 @@ impl Line {
         self.waiting.load(Ordering::SeqCst) == 0
     }
 
+    /// How many wait for others to finish, and how many for an instance to become available.
+    pub(super) fn counts(&self) -> (u32, u32) {
+        if self.is_empty() {
+            return (0, 0);
+        }
+        let places = self.lock().places;
+        (places.queued, places.held)
+    }
+
     /// Nothing is left half done under the lock, so what a panic leaves behind is coherent.
     pub(super) fn lock(&self) -> Locked<'_> {
         Locked {

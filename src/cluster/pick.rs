@@ -341,9 +341,6 @@ impl Pick {
     pub fn report(&mut self, outcome: Outcome, now: Instant) {
         let took = now.duration_since(self.started);
         self.cluster.measure(outcome, took);
-        if matches!(outcome, Outcome::Answered | Outcome::Faulted { .. }) {
-            self.cluster.traffic.upstream.record(took);
-        }
         match outcome {
             Outcome::Answered => {
                 self.endpoint.mark_answer(now);
@@ -368,7 +365,6 @@ impl Pick {
     pub fn report_open(&mut self, now: Instant) {
         let took = now.duration_since(self.started);
         self.cluster.measure(Outcome::Answered, took);
-        self.cluster.traffic.upstream.record(took);
         self.endpoint.mark_answer(now);
         ewma::observe(&self.endpoint, took, now);
     }

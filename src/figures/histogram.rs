@@ -4,6 +4,7 @@
 //! a percentile that is read off them is right within 26%, and the bounds at 1, 2.5 and 5 are those that
 //! dashboards expect.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -30,9 +31,15 @@ const fn bounds() -> [u64; BOUNDED] {
     bounds
 }
 
-/// Counts by how long something took.
-#[derive(Debug)]
+/// Counts by how long something took. Takes no room before there is something to count: most of many
+/// services have no requests.
+#[derive(Debug, Default)]
 pub struct Histogram {
+    cells: OnceLock<Box<Cells>>,
+}
+
+#[derive(Debug)]
+struct Cells {
     buckets: [AtomicU64; BOUNDED + 1],
     /// Microseconds.
     sum: AtomicU64,
@@ -47,7 +54,7 @@ pub struct Reading {
     pub sum: u64,
 }
 
-impl Default for Histogram {
+impl Default for Cells {
     fn default() -> Self {
         Self {
             buckets: [const { AtomicU64::new(0) }; BOUNDED + 1],
@@ -61,15 +68,19 @@ impl Histogram {
     pub fn record(&self, took: Duration) {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = BOUNDS.partition_point(|&bound| bound < micros);
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.sum.fetch_add(micros, Ordering::Relaxed);
+        let cells = self.cells.get_or_init(Box::default);
+        cells.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        cells.sum.fetch_add(micros, Ordering::Relaxed);
     }
 
     /// What was counted so far.
     pub fn read(&self) -> Reading {
+        let Some(cells) = self.cells.get() else {
+            return Reading::default();
+        };
         Reading {
-            buckets: std::array::from_fn(|bucket| self.buckets[bucket].load(Ordering::Relaxed)),
-            sum: self.sum.load(Ordering::Relaxed),
+            buckets: std::array::from_fn(|bucket| cells.buckets[bucket].load(Ordering::Relaxed)),
+            sum: cells.sum.load(Ordering::Relaxed),
         }
     }
 }
@@ -87,6 +98,18 @@ impl Reading {
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
+    }
+
+    /// How many took no longer than each of `bounds`, which are some of [`BOUNDS`], ascending.
+    pub fn cumulated<'a>(&'a self, bounds: &'a [u64]) -> impl Iterator<Item = u64> + 'a {
+        let (mut seen, mut next) = (0, 0);
+        bounds.iter().map(move |bound| {
+            while next < BOUNDED && BOUNDS[next] <= *bound {
+                seen += self.buckets[next];
+                next += 1;
+            }
+            seen
+        })
     }
 
     /// What was counted after `earlier` was read.
@@ -135,6 +158,18 @@ mod tests {
         assert_eq!(read.count(), 100);
         assert_eq!(read.quantile(0.5), Some(Duration::from_millis(50)));
         assert_eq!(read.quantile(0.99), Some(Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn coarser_buckets_hold_what_finer_ones_below_them_do() {
+        let histogram = Histogram::default();
+        for micros in [90, 100, 101, 240, 9_999, 2_000_000] {
+            histogram.record(Duration::from_micros(micros));
+        }
+        let cumulated: Vec<_> = (histogram.read())
+            .cumulated(&[100, 250, 10_000, 1_000_000])
+            .collect();
+        assert_eq!(cumulated, [2, 4, 5, 5]);
     }
 
     #[test]

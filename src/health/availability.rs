@@ -131,6 +131,17 @@ impl Evidence {
 }
 
 impl Availability {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 7] = [
+        Self::Starting,
+        Self::Ready,
+        Self::Suspect,
+        Self::Draining,
+        Self::Unhealthy,
+        Self::Ejected,
+        Self::Down,
+    ];
+
     /// What pickers make of it, an ejected one's trial apart.
     pub fn standing(self) -> Standing {
         match self {

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use pingora_proxy::Session;
 
 use crate::cluster::Cluster;
+use crate::cluster::pick::Nobody;
+use crate::cluster::queue::Refusal;
 use crate::route::path::has_dot_segment;
 use crate::route::table::{Found, Request};
 use crate::tls::Identity;
 
 use super::context::{Context, Target};
+use super::counters::Counters;
 use super::failure::Failure;
 use super::rules::Rules;
 use super::{DataPlane, connection, hash_key, headers, mirror};
@@ -44,8 +47,11 @@ impl DataPlane {
                 hash_key::draw(route.split_on.as_ref(), head, client)
             })
             .ok_or_else(|| Failure::no_route(&request))?;
-        let cluster = self.cluster(&found)?;
-        context.trail.aimed(&cluster, &found);
+        let cluster = self.cluster(&found, context)?;
+        let arrived = context.arrived();
+        context.aimed(&found, || {
+            Counters::of(&cluster, found.label, self.telemetry.unrouted(), arrived)
+        });
         if context.call.is_none() {
             context.copy = found
                 .route
@@ -70,20 +76,37 @@ impl DataPlane {
     }
 
     /// The cluster of the service found, be it only to be held in.
-    fn cluster(&self, found: &Found<'_>) -> Result<Arc<Cluster>, Failure> {
+    fn cluster(&self, found: &Found<'_>, context: &mut Context) -> Result<Arc<Cluster>, Failure> {
         if let Some(cluster) = self.clusters.find(&found.service) {
             return Ok(cluster);
         }
         let policies = self.clusters.policies();
         let known = found.route.is_some() || policies.services.contains_key(&*found.service);
-        let expected = self.clusters.expect(&found.service, known);
-        expected.ok_or_else(|| {
-            if known {
-                Failure::nobody_available(&found.service)
-            } else {
-                Failure::unknown_service(&found.service)
-            }
-        })
+        if let Some(cluster) = self.clusters.expect(&found.service, known) {
+            return Ok(cluster);
+        }
+        if !known {
+            return Err(Failure::unknown_service(&found.service));
+        }
+        if let Ok(service) = found.service.parse() {
+            let arrived = context.arrived();
+            context.aimed(found, || {
+                let counters = Counters::new(self.clusters.traffic(&service), found.label, arrived);
+                counters.refused(Refusal::Nobody(Nobody::Available));
+                counters
+            });
+        }
+        Err(Failure::nobody_available(&found.service))
+    }
+}
+
+impl Context {
+    /// The request has a service, and counts in `counters` if it does.
+    fn aimed(&mut self, found: &Found<'_>, counters: impl FnOnce() -> Counters) {
+        self.trail.aimed(found, counters);
+        if let (Some(_), Some(counters)) = (&self.call, self.trail.counters()) {
+            counters.call();
+        }
     }
 }
 

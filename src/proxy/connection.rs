@@ -40,6 +40,7 @@ use super::watchdog::watched;
 use super::{DataPlane, Settings};
 
 use crate::cluster::clusters::Clusters;
+use crate::telemetry::Telemetry;
 use crate::tls::{self, Identity};
 
 pub(super) use alarm::Alarm;
@@ -55,6 +56,7 @@ pub struct Connections {
     settings: Arc<ArcSwap<Settings>>,
     gate: Arc<Gate>,
     closing: ShutdownWatch,
+    telemetry: Arc<Telemetry>,
     /// For what is no HTTP.
     pub(super) clusters: Clusters,
     pub(super) counts: Arc<Counts>,
@@ -73,6 +75,7 @@ impl Connections {
         Arc::new(Self {
             settings: Arc::clone(&data_plane.settings),
             gate: Arc::clone(&data_plane.gate),
+            telemetry: Arc::clone(&data_plane.telemetry),
             clusters: data_plane.clusters.clone(),
             proxy: Arc::new(http_proxy(conf, data_plane)),
             closing,
@@ -146,7 +149,7 @@ impl Connections {
     ) -> io::Result<Option<Parted>> {
         if secured::is_missing(&mut socket).await? {
             let stream = Box::new(Wire::plain(socket, peer)?);
-            http1::refuse(stream, Failure::no_tls()).await;
+            http1::refuse(self, stream, Failure::no_tls()).await;
             return Ok(None);
         }
         let secured = secured::accept(tls, socket).await?;
@@ -157,6 +160,15 @@ impl Connections {
             return Ok(None);
         }
         Ok(watched(http1::serve(self, stream)).await)
+    }
+}
+
+impl Connections {
+    /// Counts what is answered to something that was no request.
+    fn count_malformed(&self, failure: &Failure) {
+        if self.telemetry.settings().metrics.requests {
+            self.telemetry.malformed().count(failure.status());
+        }
     }
 }
 

@@ -226,7 +226,7 @@ impl Failure {
     }
 
     /// As what calls fail: after gRPC's http-grpc-status-mapping, except where that knows too little.
-    fn code(&self) -> Code {
+    pub(super) fn code(&self) -> Code {
         match self.kind {
             Kind::ConnectionTimeout => return Code::Unavailable,
             Kind::BadResponse => return Code::Internal,

@@ -137,6 +137,12 @@ impl Call {
         }
     }
 
+    /// Whether what its answer ends with is in a body that callboard does not read: an instance speaks
+    /// to the browser itself.
+    pub(super) fn is_opaque(&self) -> bool {
+        self.flavor != Flavor::Native && self.bridge.is_none()
+    }
+
     /// Whether a `total` of this length is the client's.
     pub(super) fn is_given(&self, total: Duration) -> bool {
         self.timeout == Some(total)

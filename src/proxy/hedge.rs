@@ -122,6 +122,9 @@ async fn race(
                         latencies.record(now.duration_since(started), now);
                     }
                     if let Some((mut pick, answer, _)) = spare {
+                        if let Some(counters) = context.trail.counters() {
+                            counters.heard(now.saturating_duration_since(pick.started()));
+                        }
                         pick.report(answer.outcome(), now);
                     }
                     return Ok(Ended::Won(Box::new((pick, answer, permit))));
@@ -140,10 +143,17 @@ async fn race(
             error = client_left(session) => return Err(error),
             () = &mut alarm, if !rung => {
                 rung = true;
-                if let Some(permit) = cluster.try_retry()
+                let permit = cluster.try_retry();
+                if let (None, Some(counters)) = (&permit, context.trail.counters()) {
+                    counters.denied();
+                }
+                if let Some(permit) = permit
                     && let Ok(second) = cluster.acquire(hash, &picked, Instant::now()).await
                 {
                     debug!("{}: no answer yet, asks {} too", context.name(), second.address());
+                    if let Some(counters) = context.trail.counters() {
+                        counters.hedged();
+                    }
                     context.tries.repeats += 1;
                     tries.push(ask(second, Some(permit)));
                 }
@@ -211,13 +221,15 @@ fn resume(context: &mut Context, causes: &[Cause]) -> Result<bool> {
     if goes_on && !causes.iter().any(|cause| cause.was_sent()) {
         return Ok(false);
     }
-    if goes_on
-        && context.tries.repeats < target.rules.attempts
-        && let Some(permit) = target.cluster.try_retry()
-    {
-        context.tries.permit = Some(permit);
-        context.tries.repeats += 1;
-        return Ok(false);
+    if goes_on && context.tries.repeats < target.rules.attempts {
+        if let Some(permit) = target.cluster.try_retry() {
+            context.tries.permit = Some(permit);
+            context.tries.repeats += 1;
+            return Ok(false);
+        }
+        if let Some(counters) = context.trail.counters() {
+            counters.denied();
+        }
     }
     let failure = context.failure.clone();
     Err(failure.map_or_else(

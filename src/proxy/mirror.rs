@@ -13,7 +13,7 @@
 //! [`MAX_COPIES`] are under way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -48,8 +48,6 @@ const CROWDED: &str = "too many copies are under way";
 /// The copies under way.
 pub(super) struct Mirrors {
     places: Arc<Semaphore>,
-    /// Copies that were to be made and were not.
-    left_out: AtomicU64,
 }
 
 /// A copy in the making.
@@ -67,7 +65,6 @@ impl Default for Mirrors {
     fn default() -> Self {
         Self {
             places: Arc::new(Semaphore::new(MAX_COPIES)),
-            left_out: AtomicU64::new(0),
         }
     }
 }
@@ -75,11 +72,6 @@ impl Default for Mirrors {
 impl Mirrors {
     fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
-    }
-
-    fn leave_out(&self, context: &Context, why: &str) {
-        let count = self.left_out.fetch_add(1, Ordering::Relaxed) + 1;
-        debug!("{}: not mirrored, {why}; {count} so far", context.name());
     }
 }
 
@@ -137,12 +129,17 @@ pub(super) fn add(
         let added = copy.add(part, &plane.mirrors);
         if let Err(why) = added {
             context.copy = None;
-            return plane.mirrors.leave_out(context, why);
+            return leave_out(plane, context, why);
         }
     }
     if is_last {
         send(plane, session, context);
     }
+}
+
+fn leave_out(plane: &DataPlane, context: &Context, why: &str) {
+    let count = plane.telemetry.unmirrored().fetch_add(1, Ordering::Relaxed) + 1;
+    debug!("{}: not mirrored, {why}; {count} so far", context.name());
 }
 
 fn send(plane: &DataPlane, session: &Session, context: &mut Context) {
@@ -151,14 +148,14 @@ fn send(plane: &DataPlane, session: &Session, context: &mut Context) {
     };
     let mirrors = &plane.mirrors;
     let Some(cluster) = plane.clusters.find(copy.service.as_str()) else {
-        return mirrors.leave_out(context, "nobody has registered for the mirror");
+        return leave_out(plane, context, "nobody has registered for the mirror");
     };
     let Some(place) = copy.place.or_else(|| mirrors.place()) else {
-        return mirrors.leave_out(context, CROWDED);
+        return leave_out(plane, context, CROWDED);
     };
     let head = match head(session, context, copy.strip, copy.body.len()) {
         Ok(head) => head,
-        Err(error) => return mirrors.leave_out(context, &error.to_string()),
+        Err(error) => return leave_out(plane, context, &error.to_string()),
     };
     let policy = cluster.policy();
     let hash_on = &policy.balance.hash_on;

@@ -5,19 +5,18 @@
 
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
+use http::StatusCode;
 use pingora_proxy::Session;
 
-use crate::cluster::Cluster;
 use crate::cluster::pick::Pick;
-use crate::figures::traffic::{Requests, Traffic};
 use crate::route::table::Found;
 use crate::telemetry::record::{self, Attempt, Outcome, Record};
 use crate::telemetry::{Telemetry, Watch};
 
 use super::context::Context;
+use super::counters::Counters;
 use super::failure::Failure;
 use super::{connection, headers};
 
@@ -29,16 +28,8 @@ pub(super) struct Trail {
     counters: Option<Counters>,
     /// When the head of its answer was passed on.
     head: Option<Instant>,
-    /// How long the try that won took to the head of its answer.
-    upstream: Option<Duration>,
     /// What a [`Record`] is made of, if anybody wants one.
     detail: Option<Box<Detail>>,
-}
-
-struct Counters {
-    traffic: Arc<Traffic>,
-    requests: Arc<Requests>,
-    counted: AtomicBool,
 }
 
 /// What nobody needs for figures.
@@ -56,14 +47,10 @@ impl Trail {
         self.watch = watch;
     }
 
-    /// It has a service.
-    pub(super) fn aimed(&mut self, cluster: &Cluster, found: &Found<'_>) {
+    /// It has a service, and counts in `counters` if it does.
+    pub(super) fn aimed(&mut self, found: &Found<'_>, counters: impl FnOnce() -> Counters) {
         if self.watch.counted {
-            self.counters = Some(Counters {
-                traffic: Arc::clone(cluster.traffic()),
-                requests: cluster.traffic().requests(found.label),
-                counted: AtomicBool::new(false),
-            });
+            self.counters = Some(counters());
         }
         if let Some(detail) = &mut self.detail {
             detail.route = Some(Arc::clone(found.label));
@@ -117,56 +104,47 @@ impl Trail {
         self.detail.as_mut()?.attempts.last_mut()
     }
 
-    /// A try has won after `took`.
-    pub(super) fn won(&mut self, took: Duration) {
-        self.upstream = Some(took);
+    /// The figures that it counts in.
+    pub(super) fn counters(&mut self) -> Option<&mut Counters> {
+        self.counters.as_mut()
     }
 
-    /// The head of the answer is passed on.
-    pub(super) fn answered(&mut self, now: Instant) {
+    /// It has led to no service, and is answered with `status`.
+    pub(super) fn unrouted(&mut self, telemetry: &Telemetry, status: StatusCode) {
+        if self.counters.is_none() && mem::take(&mut self.watch.counted) {
+            telemetry.unrouted().count(Some(status));
+        }
+    }
+
+    /// The head of an answer with `status` is passed on.
+    pub(super) fn answered(&mut self, status: StatusCode, now: Instant) {
         self.head = Some(now);
+        if let Some(counters) = &mut self.counters {
+            counters.answered(status, now);
+        }
     }
 
     /// callboard answers the request itself, or breaks its answer off.
     pub(super) fn failed(&mut self, failure: &Failure) {
+        if let Some(counters) = &mut self.counters {
+            counters.ended(failure.code());
+        }
         if let Some(detail) = &mut self.detail {
             detail.failure = Some(failure.clone());
-        }
-    }
-
-    fn count(&self, status: Option<http::StatusCode>, arrived: Instant, now: Instant) {
-        let Some(counters) = &self.counters else {
-            return;
-        };
-        counters.counted.store(true, Ordering::Relaxed);
-        counters.requests.count(status);
-        let took = now.saturating_duration_since(arrived);
-        counters.traffic.durations.record(took);
-        if let (Some(head), Some(upstream)) = (self.head, self.upstream) {
-            let added = head.saturating_duration_since(arrived + upstream);
-            counters.traffic.added.record(added);
-        }
-    }
-}
-
-/// A request that came to no end, as the process or its connection did, is counted all the same.
-impl Drop for Counters {
-    fn drop(&mut self) {
-        if !self.counted.load(Ordering::Relaxed) {
-            self.requests.count(None);
         }
     }
 }
 
 /// The request of `session` is over.
 pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Context) {
-    let trail = mem::take(&mut context.trail);
+    let mut trail = mem::take(&mut context.trail);
     let (arrived, now) = (context.arrived(), Instant::now());
     let answer = session.response_written();
-    let status = answer.map(|answer| answer.status);
-    trail.count(status, arrived, now);
-    if trail.watch.counted && trail.counters.is_none() {
-        telemetry.unrouted().count(status);
+    let mut status = answer.map(|answer| answer.status);
+    if let Some(mut counters) = trail.counters.take() {
+        // What switches protocols is not written through the session.
+        status = status.or(counters.status());
+        counters.finish(status, now);
     }
     let Some(detail) = &trail.detail else {
         return;
@@ -197,6 +175,7 @@ pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Con
             kind: failure.error_type(),
             detail: failure.detail(),
         }),
+        trace: trail.watch.trace.as_ref(),
         attempts: &detail.attempts,
     };
     telemetry.finish(&record, &trail.watch);

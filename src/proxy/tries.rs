@@ -84,6 +84,7 @@ impl Context {
         let now = Instant::now();
         let remaining = self.remaining(now);
         let next = self.tries.next.take();
+        let is_further = !self.tried.is_empty();
         if remaining.is_zero() {
             if let Some(next) = next {
                 next.withdraw();
@@ -113,6 +114,9 @@ impl Context {
                     return Err(self.fail(leaving));
                 }
                 Err(Unserved::Refused(refusal)) => {
+                    if let Some(counters) = self.trail.counters() {
+                        counters.refused(refusal);
+                    }
                     let last = self.failure.take();
                     let failure = if self.call.is_some() && self.is_past_total(Instant::now()) {
                         self.too_late()
@@ -127,6 +131,9 @@ impl Context {
         // It may have waited in a queue.
         let remaining = self.remaining(Instant::now());
         self.tries.made += 1;
+        if let Some(counters) = self.trail.counters().filter(|_| is_further) {
+            counters.retried();
+        }
         let target = self.target()?;
         let scheme = pick.endpoint().instance.scheme;
         let shared = scheme.is_http2();
@@ -429,6 +436,9 @@ impl Context {
         self.tries.permit = None;
         self.tries.permit = target.cluster.try_retry();
         if self.tries.permit.is_none() {
+            if let Some(counters) = self.trail.counters() {
+                counters.denied();
+            }
             return false;
         }
         self.tries.repeats += 1;

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::names::ServiceName;
 
+use super::figures::Figures;
 use super::recent::Recent;
 use super::snapshot::{Revision, Snapshot};
 
@@ -33,6 +34,7 @@ pub(super) struct Published {
     recent: Mutex<Recent>,
     all: watch::Sender<()>,
     by_service: Mutex<HashMap<ServiceName, Signal>>,
+    figures: Figures,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,12 @@ impl Published {
             snapshot: ArcSwap::new(snapshot),
             all: watch::Sender::new(()),
             by_service: Mutex::default(),
+            figures: Figures::default(),
         }
+    }
+
+    pub(super) fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     pub(super) fn snapshot(&self) -> &ArcSwap<Snapshot> {
@@ -104,6 +111,7 @@ impl Published {
                 signal.sender.subscribe()
             }
         };
+        self.figures.followed();
         Follower {
             published: self.clone(),
             service: service.cloned(),
@@ -156,6 +164,7 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
+        self.published.figures.left();
         let Some(service) = &self.service else {
             return;
         };

@@ -294,6 +294,11 @@ impl Writer {
             return Ok(());
         }
         let stored = self.store.append(events, self.state.snapshot());
+        let figures = self.published.figures();
+        match &stored {
+            Ok(()) => figures.stored(events),
+            Err(_) => figures.not_stored(events),
+        }
         stored.inspect_err(|error| {
             log::error!("the store refused {} changes: {error}", events.len());
         })

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use log::{error, info, warn};
@@ -10,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::address::Address;
+use crate::admin::reloads::Reloads;
 use crate::cluster::clusters::Clusters;
 use crate::config::{Config, ControlPlane, Loaded};
 use crate::proxy::Settings;
@@ -33,6 +35,7 @@ pub(super) struct Reloader {
     pub(super) splits: Arc<Splits>,
     pub(super) settings: Arc<ArcSwap<Settings>>,
     pub(super) telemetry: Arc<Telemetry>,
+    pub(super) reloads: Arc<Reloads>,
     /// Who is to hear that listeners may ask for certificates for other names.
     pub(super) names_changed: Option<Arc<Notify>>,
 }
@@ -59,6 +62,7 @@ impl Reloader {
                 for finding in &findings {
                     error!("{finding}");
                 }
+                self.reloads.failed();
                 error!(
                     "{} was not reloaded; the configuration in force stays",
                     source.display()
@@ -108,6 +112,7 @@ impl Reloader {
         if let Some(changed) = &self.names_changed {
             changed.notify_one();
         }
+        self.reloads.succeeded(SystemTime::now());
         info!("configuration reloaded");
     }
 }

@@ -8,6 +8,8 @@ use http::{HeaderMap, Method, StatusCode, Version};
 
 use crate::instance::Instance;
 
+use super::trace;
+
 /// A request and what became of it. Times are counted from its arrival.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
@@ -49,6 +51,8 @@ pub struct Record<'a> {
     pub service: Option<&'a str>,
     /// Why callboard answered it itself, or broke its answer off.
     pub failure: Option<Failure<'a>>,
+    /// Its place in a trace; `None` without traces.
+    pub trace: Option<&'a trace::Context>,
     /// The tries, in the order in which they began.
     pub attempts: &'a [Attempt],
 }

@@ -58,7 +58,7 @@ async fn converse(connections: &Arc<Connections>, mut client: Box<Client>) -> Op
             Next::Head(head) => head,
             Next::Http2 => return Some(mem::take(&mut client.buffer)),
             Next::Refused(refused) => {
-                answer(client, &refused).await;
+                answer(connections, client, &refused).await;
                 return None;
             }
             Next::Over => return None,
@@ -189,21 +189,23 @@ impl Wait {
 }
 
 /// Answers `failure` to whatever the client has to say, and ends the connection.
-pub(super) async fn refuse(stream: Stream, failure: Failure) {
+pub(super) async fn refuse(connections: &Connections, stream: Stream, failure: Failure) {
     let parting = Parting::default();
     let refused = Refused {
         failure,
         is_head: false,
         request_id: None,
     };
-    answer(Box::new(Client::new(stream, parting.clone())), &refused).await;
+    let client = Box::new(Client::new(stream, parting.clone()));
+    answer(connections, client, &refused).await;
     if let Some(parted) = parting.take() {
         close(parted).await;
     }
 }
 
 /// Answers what cannot be served.
-async fn answer(mut client: Box<Client>, refused: &Refused) {
+async fn answer(connections: &Connections, mut client: Box<Client>, refused: &Refused) {
+    connections.count_malformed(&refused.failure);
     debug!(
         "a client's request is refused: {}",
         refused.failure.detail()

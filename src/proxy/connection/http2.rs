@@ -345,6 +345,7 @@ impl<'a> Conversation<'a> {
         let (head, body) = request.into_parts();
         let mut head = RequestHeader::from(head);
         if let Err(failure) = head::settle(&mut head, limits) {
+            self.connections.count_malformed(&failure);
             refuse(&failure, &head, respond);
             self.malformed += 1;
             if self.malformed >= MOST_MALFORMED {

@@ -4,12 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::encoding::DescriptorEncoder;
 
 use crate::proxy::tcp::counts::{Counts, Figures};
+
+use super::page::Encoder;
 
 /// `callboard_connections`, by what listeners speak, and `callboard_tcp_…`, by service.
 #[derive(Debug)]
@@ -19,15 +18,14 @@ impl Collector for Connections {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let by_scheme: Vec<_> = self.0.by_scheme().collect();
         let help = "Connections of clients that are open";
-        let mut open = encoder.encode_descriptor("connections", help, None, MetricType::Gauge)?;
+        let mut open = encoder.gauge("connections", None, help)?;
         for (scheme, connections) in &by_scheme {
-            gauge(&mut open, &[("protocol", scheme)], connections.open)?;
+            open.gauge(&[("protocol", scheme)], connections.open)?;
         }
         let help = "Connections of clients that were accepted";
-        let name = "connections_accepted";
-        let mut accepted = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut accepted = encoder.counter("connections_accepted", None, help)?;
         for (scheme, connections) in &by_scheme {
-            counter(&mut accepted, &[("protocol", scheme)], connections.accepted)?;
+            accepted.counter(&[("protocol", scheme)], connections.accepted)?;
         }
         self.encode_services(&mut encoder)
     }
@@ -37,10 +35,9 @@ impl Connections {
     fn encode_services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let services = self.0.services();
         let help = "Connections of TCP listeners that are open";
-        let mut open =
-            encoder.encode_descriptor("tcp_connections", help, None, MetricType::Gauge)?;
+        let mut open = encoder.gauge("tcp_connections", None, help)?;
         for figures in &services {
-            gauge(&mut open, &labels(figures), figures.connections.open)?;
+            open.gauge(&labels(figures), figures.connections.open)?;
         }
         type Of = fn(&Figures) -> u64;
         let counters: [(&str, &str, Of); 3] = [
@@ -61,20 +58,19 @@ impl Connections {
             ),
         ];
         for (name, help, of) in counters {
-            let mut all = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            let mut all = encoder.counter(name, None, help)?;
             for figures in &services {
-                counter(&mut all, &labels(figures), of(figures))?;
+                all.counter(&labels(figures), of(figures))?;
             }
         }
         let help = "Connections of TCP listeners that reached no instance";
-        let mut failed =
-            encoder.encode_descriptor("tcp_failures", help, None, MetricType::Counter)?;
-        counter(&mut failed, &[("reason", "no_route")], self.0.unrouted())?;
+        let mut failed = encoder.counter("tcp_failures", None, help)?;
+        failed.counter(&[("reason", "no_route")], self.0.unrouted())?;
         for figures in &services {
             for (reason, count) in figures.failed {
                 let [service, protocol] = labels(figures);
                 let labels = [("reason", reason.as_str()), service, protocol];
-                counter(&mut failed, &labels, count)?;
+                failed.counter(&labels, count)?;
             }
         }
         Ok(())
@@ -86,12 +82,4 @@ fn labels(figures: &Figures) -> [(&'static str, &str); 2] {
         ("service", figures.service.as_str()),
         ("protocol", figures.protocol),
     ]
-}
-
-fn gauge(metric: &mut MetricEncoder<'_>, labels: &[(&str, &str)], value: u64) -> fmt::Result {
-    ConstGauge::new(value).encode(metric.encode_family(&labels)?)
-}
-
-fn counter(metric: &mut MetricEncoder<'_>, labels: &[(&str, &str)], value: u64) -> fmt::Result {
-    ConstCounter::new(value).encode(metric.encode_family(&labels)?)
 }
