@@ -88,6 +88,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "names",
             "units",
+            "instance",
+            "grpc",
             "figures",
             "acme",
             "registry",

@@ -13,7 +13,8 @@ pub(crate) fn program(name: &str, test: &str) -> Option<PathBuf> {
     let places = env::split_paths(&on_path).map(|folder| folder.join(name));
     // Servers of Debian's are where only root looks.
     let sbin = Path::new("/usr/sbin").join(name);
-    let found = [installed]
+    let prometheus = peers().join("prometheus").join(name);
+    let found = [installed, prometheus]
         .into_iter()
         .chain(places)
         .chain([sbin])
