@@ -342,6 +342,7 @@ impl ProxyHttp for DataPlane {
         if context.call.is_some()
             && let Some(code) = Code::of(trailers)
         {
+            context.trail.call_ended(code);
             let retry_after = grpc::pushback(trailers).and_then(Result::ok);
             if let Some(counters) = context.trail.counters() {
                 counters.ended(code);
@@ -435,6 +436,7 @@ impl ProxyHttp for DataPlane {
             _ => Failure::of_pingora(error),
         };
         let Some(failure) = failure else {
+            context.trail.client_left();
             return FailToProxy {
                 error_code: 0,
                 can_reuse_downstream: false,

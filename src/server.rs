@@ -17,13 +17,14 @@ mod nameplate;
 mod own;
 mod patience;
 mod reload;
+mod rotation;
 mod shutdown;
 mod slots;
 mod sockets;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -58,6 +59,7 @@ use crate::registry::suspects::Testimony;
 use crate::registry::{Registry, Rules};
 use crate::route::splits::Splits;
 use crate::telemetry::Telemetry;
+use crate::telemetry::access_log::Unopened;
 
 use control_plane::ControlPlane;
 use door::Door;
@@ -70,6 +72,8 @@ pub use handover::TakeOverError;
 
 /// How many probes run at once.
 const PROBE_CONCURRENCY: usize = 256;
+/// How long the last lines of the access log may take.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// Idle connections kept per worker thread to all instances together.
 const UPSTREAM_POOL: usize = 4_096;
 
@@ -92,6 +96,9 @@ pub enum StartError {
     /// No registry can be followed.
     #[error("cannot follow a registry (registry.pull): {0}")]
     Pull(#[from] crate::pull::PullError),
+    /// There is nowhere to write the access log.
+    #[error(transparent)]
+    AccessLog(#[from] Unopened),
     /// Nobody's place could be taken.
     #[error("cannot take over: {0}")]
     TakeOver(#[from] TakeOverError),
@@ -124,6 +131,8 @@ fn serve(
     mut sockets: Sockets,
     mut successor: Option<Successor>,
 ) -> Result<(), StartError> {
+    // Before anybody's place is taken: what cannot be opened is a reason not to.
+    let telemetry = Arc::new(Telemetry::new(config.telemetry.clone())?);
     let listeners = sockets.addresses();
     let held = held(&mut sockets, &config);
     let open_files = open_files();
@@ -142,7 +151,6 @@ fn serve(
     let clusters_in_time = clusters.clone().keep_time();
     let settings = Arc::new(ArcSwap::from_pointee(request_settings(&config)));
     let splits = Arc::new(splits(&config, carried.splits.as_deref()));
-    let telemetry = Arc::new(Telemetry::new(config.telemetry.clone()));
     let gate = Arc::new(Gate::default());
     let (phases, phase) = shutdown::phases(match successor {
         Some(_) => Door::Shut,
@@ -212,7 +220,7 @@ fn serve(
         listeners,
         splits,
         settings,
-        telemetry,
+        telemetry: Arc::clone(&telemetry),
         reloads,
         names_changed: certifier.as_ref().map(Certifier::reconsider),
     };
@@ -240,6 +248,10 @@ fn serve(
         usize::try_from(open_files / 2).unwrap_or(usize::MAX),
     ));
     server.add_service(Once::service("reload", reloader.run()));
+    server.add_service(Once::service(
+        "rotation",
+        rotation::run(Arc::clone(&telemetry)),
+    ));
     server.add_service(Once::service("certificates", certificates::keep(watched)));
     server.add_service(Once::service("handover", handover.run()));
     if let Some(certifier) = certifier {
@@ -257,6 +269,7 @@ fn serve(
             grace: config.proxy.shutdown_grace,
         }),
     });
+    telemetry.access_log().close(LAST_LINES);
     match failure.get() {
         Some(why) => Err(TakeOverError::Withdrawn(why.clone()).into()),
         None => Ok(()),

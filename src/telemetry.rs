@@ -29,7 +29,7 @@ use http::HeaderMap;
 use crate::figures::statuses::Statuses;
 use crate::figures::traffic::Requests;
 
-use access_log::AccessLog;
+use access_log::{AccessLog, Unopened};
 use explain::Explanations;
 use record::Record;
 use trace::Tracer;
@@ -95,6 +95,8 @@ pub struct Watch {
     pub counted: bool,
     /// Whether it is logged.
     pub logged: bool,
+    /// Whether it is logged if it fails.
+    pub logged_if_failed: bool,
     /// Whether its choices are explained.
     pub explained: bool,
     /// Its place in a trace, if there are traces. One that is not sampled is passed on all the same.
@@ -104,13 +106,18 @@ pub struct Watch {
 impl Watch {
     /// Whether anybody wants to know more than what is counted.
     pub fn wants_record(&self) -> bool {
-        self.logged || self.explained || self.trace.as_ref().is_some_and(|trace| trace.sampled)
+        self.logged_if_failed
+            || self.explained
+            || self.trace.as_ref().is_some_and(|trace| trace.sampled)
     }
 }
 
 impl Telemetry {
     /// Tells what `settings` say.
-    pub fn new(settings: Settings) -> Self {
+    ///
+    /// # Errors
+    /// When the access log cannot be opened.
+    pub fn new(settings: Settings) -> Result<Self, Unopened> {
         let telemetry = Self {
             settings: ArcSwap::from_pointee(Settings::default()),
             access_log: AccessLog::default(),
@@ -120,16 +127,23 @@ impl Telemetry {
             malformed: Statuses::default(),
             unmirrored: AtomicU64::new(0),
         };
-        telemetry.configure(settings);
-        telemetry
+        telemetry.configure(settings)?;
+        Ok(telemetry)
     }
 
     /// Goes by other settings from now on.
-    pub fn configure(&self, settings: Settings) {
-        self.access_log.configure(settings.access_log.as_ref());
+    ///
+    /// # Errors
+    /// When the access log cannot be opened. It stays as it was then, and everything else has changed.
+    pub fn configure(&self, mut settings: Settings) -> Result<(), Unopened> {
+        let opened = self.access_log.configure(settings.access_log.as_ref());
+        if opened.is_err() {
+            (settings.access_log).clone_from(&self.settings.load().access_log);
+        }
         self.tracer.configure(settings.traces.as_ref());
         self.explanations.configure(settings.explain.as_ref());
         self.settings.store(settings.into());
+        opened
     }
 
     /// What is told now.
@@ -140,9 +154,11 @@ impl Telemetry {
     /// Draws who wants to know of the request from `client` with these `headers`.
     pub fn watch(&self, headers: &HeaderMap, client: IpAddr) -> Watch {
         let settings = self.settings.load();
+        let access_log = settings.access_log.as_ref();
         Watch {
             counted: settings.metrics.requests,
-            logged: (settings.access_log.as_ref()).is_some_and(access_log::Settings::draw),
+            logged: access_log.is_some_and(access_log::Settings::draw),
+            logged_if_failed: access_log.is_some(),
             explained: (settings.explain.as_ref())
                 .is_some_and(|settings| settings.draw(headers, client)),
             trace: (settings.traces.as_ref()).map(|settings| settings.begin(headers)),
@@ -151,7 +167,7 @@ impl Telemetry {
 
     /// A request is over: tells those of it who want to know.
     pub fn finish(&self, record: &Record<'_>, watch: &Watch) {
-        if watch.logged {
+        if watch.logged || (watch.logged_if_failed && record.has_failed()) {
             self.access_log.write(record);
         }
         if let Some(context) = watch.trace.as_ref().filter(|context| context.sampled) {

@@ -6,6 +6,7 @@
 //! asks, so that it costs nothing in between. Reading takes no lock that a request waits for, but for
 //! those of a service's instances, one service at a time.
 
+mod access_log;
 mod certificates;
 mod classic;
 mod configuration;
@@ -18,6 +19,7 @@ mod services;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::State;
@@ -30,6 +32,7 @@ use utoipa::IntoResponses;
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
 use super::Sources;
+use access_log::AccessLog;
 use certificates::Certificates;
 use classic::Classic;
 use configuration::Configuration;
@@ -152,6 +155,8 @@ fn registry(sources: Sources) -> Registry {
         report,
     )));
     figures.register_collector(Box::new(Connections(sources.connections)));
+    let log = AccessLog(Arc::clone(&sources.telemetry));
+    figures.register_collector(Box::new(log));
     if let Some(certificates) = sources.certificates {
         figures.register_collector(Box::new(Certificates(certificates)));
     }
@@ -225,7 +230,7 @@ mod tests {
             ("idle".parse().unwrap(), Arc::default()),
             ("web".parse().unwrap(), Arc::new(busy)),
         ];
-        let telemetry = Arc::new(Telemetry::new(Default::default()));
+        let telemetry = Arc::new(Telemetry::new(Default::default()).unwrap());
         telemetry.malformed().count(StatusCode::BAD_REQUEST);
         let requests = Requests::new(services, telemetry);
         insta::assert_snapshot!(page(Format::Classic, requests), @"");

@@ -23,7 +23,7 @@ use figures::{
 pub(super) use names::Allow;
 use names::{
     allow, check_path, client_pattern, file_path, hash_on, host_pattern, host_suffix, is_domain,
-    method, name, network, place, retry_cause, route_path, statuses,
+    log_field, method, name, network, place, retry_cause, route_path, statuses,
 };
 use words::{choice, switch, unless_off};
 
@@ -309,7 +309,7 @@ scalars! {
         ("combined", access_log::Format::Combined),
     ]);
     /// A field of the access log.
-    LogField(String), "the name of a field such as status", |text| Ok(text.to_owned());
+    LogField(access_log::Field), "time, request_id, client, peer, method, scheme, host, path, query, target, protocol, status, duration, head_duration, upstream_duration, received, sent, route, service, instance, address, attempts, retries, error, error_detail, trace_id, span_id, tls, user_agent, referer, grpc_status, header:NAME or answer:NAME", log_field;
     /// Where traces go.
     CollectorUrl(String), "the base URL of a collector such as http://127.0.0.1:4318", |text| {
         let url = text.parse::<http::Uri>().ok().filter(|url| url.host().is_some());

@@ -16,6 +16,7 @@ mod http1;
 mod http2;
 mod pace;
 mod proxied;
+mod refusals;
 pub(super) mod secured;
 mod socket;
 mod wire;
@@ -56,7 +57,7 @@ pub struct Connections {
     settings: Arc<ArcSwap<Settings>>,
     gate: Arc<Gate>,
     closing: ShutdownWatch,
-    telemetry: Arc<Telemetry>,
+    pub(super) telemetry: Arc<Telemetry>,
     /// For what is no HTTP.
     pub(super) clusters: Clusters,
     pub(super) counts: Arc<Counts>,

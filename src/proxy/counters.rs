@@ -132,12 +132,6 @@ impl Counters {
         let total = now.saturating_duration_since(self.arrived);
         self.added = upstream.map(|upstream| total.saturating_sub(upstream));
     }
-
-    /// What the client was told.
-    pub(super) fn status(&self) -> Option<StatusCode> {
-        self.status
-    }
-
     /// The request is over.
     pub(super) fn finish(&mut self, status: Option<StatusCode>, now: Instant) {
         self.is_counted = true;

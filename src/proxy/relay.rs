@@ -113,6 +113,11 @@ where
         self.down.has_begun
     }
 
+    /// Bytes from the client, and from the instance.
+    pub(super) fn passed(&self) -> (u64, u64) {
+        (self.up.passed, self.down.passed)
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
         // What an instance says last, it may say before it breaks the connection off.
         let down = self.poll_down(context);
@@ -164,6 +169,8 @@ struct Way {
     kept: Vec<u8>,
     /// How much of it was taken.
     taken: usize,
+    /// How much was read, in bytes.
+    passed: u64,
     is_flushed: bool,
     has_begun: bool,
     has_ended: bool,
@@ -232,6 +239,7 @@ impl Way {
                 self.has_begun |= !data.is_empty();
                 self.has_moved = true;
                 self.is_flushed &= data.is_empty();
+                self.passed += data.len() as u64;
                 count.fetch_add(data.len() as u64, Ordering::Relaxed);
                 self.pass(data, sink, context)?;
             }

@@ -15,13 +15,15 @@ mod attempts;
 pub mod counts;
 mod header;
 mod hello;
+mod log;
 mod transport;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use ::log::{debug, warn};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -29,6 +31,7 @@ use crate::cluster::pick::{Outcome, Pick};
 use crate::names::ServiceName;
 use crate::tls;
 
+use self::log::{Log, Passed};
 use super::connection::{Connections, Socket, secured};
 use super::gate::Gate;
 use super::listener::TcpRoutes;
@@ -65,15 +68,19 @@ pub(super) async fn serve(
     mut socket: Socket,
     ends: Ends,
 ) -> io::Result<()> {
+    let log = Log::new(&connections.telemetry, ends, tls.is_some());
     if let Some(tls) = tls {
         let mut stream = secured::accept(tls, socket).await?;
         let service = routes.find(stream.get_ref().1.server_name());
         match service {
             Some(service) => {
                 let tally = connections.counts.of(service, true);
-                pass(connections, service, &tally, &mut stream, ends).await;
+                pass(connections, service, &tally, &mut stream, &log).await;
             }
-            None => connections.counts.fail_unrouted(),
+            None => {
+                connections.counts.fail_unrouted();
+                log.unrouted();
+            }
         }
         let _ = timeout(FAREWELL, stream.shutdown()).await;
         return Ok(());
@@ -91,10 +98,11 @@ pub(super) async fn serve(
     match service {
         Some(service) => {
             let tally = connections.counts.of(service, false);
-            pass(connections, service, &tally, &mut socket, ends).await;
+            pass(connections, service, &tally, &mut socket, &log).await;
         }
         None => {
             connections.counts.fail_unrouted();
+            log.unrouted();
             let _ = timeout(FAREWELL, socket.write_all(alert)).await;
             let _ = timeout(FAREWELL, socket.shutdown()).await;
         }
@@ -108,7 +116,7 @@ async fn pass<C: Transport>(
     service: &ServiceName,
     tally: &Tally,
     client: &mut C,
-    ends: Ends,
+    log: &Log<'_>,
 ) {
     let _open = tally.open();
     let _inside = connections.gate().enter();
@@ -117,9 +125,12 @@ async fn pass<C: Transport>(
         mut instance,
         policy,
         took,
-    } = match connect(connections, service, ends).await {
+    } = match connect(connections, service, log.ends()).await {
         Ok(connected) => connected,
-        Err(why) => return refuse(service, tally, why),
+        Err(why) => {
+            log.refused(service, why);
+            return refuse(service, tally, why);
+        }
     };
     client.set_up();
     instance.set_up();
@@ -129,8 +140,15 @@ async fn pass<C: Transport>(
         policy.timeouts.tunnel,
         tally.traffic(),
     );
+    let taken_by = Arc::clone(&pick.endpoint().instance);
     let ended = follow(&mut relay, pick, took, connections.gate()).await;
+    let passed = Passed {
+        instance: taken_by,
+        took,
+        bytes: relay.passed(),
+    };
     drop(relay);
+    log.ended(service, &passed, ended.as_ref());
     match ended {
         Some(Ended::Closed) => {}
         Some(Ended::Broken(side, error)) => {

@@ -11,6 +11,7 @@ use http::StatusCode;
 use pingora_proxy::Session;
 
 use crate::cluster::pick::Pick;
+use crate::grpc::Code;
 use crate::route::table::Found;
 use crate::telemetry::record::{self, Attempt, Outcome, Record};
 use crate::telemetry::{Telemetry, Watch};
@@ -28,6 +29,12 @@ pub(super) struct Trail {
     counters: Option<Counters>,
     /// When the head of its answer was passed on.
     head: Option<Instant>,
+    /// What that answer said.
+    status: Option<StatusCode>,
+    /// What it ended with as a call of gRPC.
+    grpc: Option<Code>,
+    /// The client left before its answer was whole.
+    client_left: bool,
     /// What a [`Record`] is made of, if anybody wants one.
     detail: Option<Box<Detail>>,
 }
@@ -119,9 +126,20 @@ impl Trail {
     /// The head of an answer with `status` is passed on.
     pub(super) fn answered(&mut self, status: StatusCode, now: Instant) {
         self.head = Some(now);
+        self.status = Some(status);
         if let Some(counters) = &mut self.counters {
             counters.answered(status, now);
         }
+    }
+
+    /// The call has ended with `code`.
+    pub(super) fn call_ended(&mut self, code: Code) {
+        self.grpc = Some(code);
+    }
+
+    /// The client has left before its answer was whole.
+    pub(super) fn client_left(&mut self) {
+        self.client_left = true;
     }
 
     /// callboard answers the request itself, or breaks its answer off.
@@ -140,10 +158,9 @@ pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Con
     let mut trail = mem::take(&mut context.trail);
     let (arrived, now) = (context.arrived(), Instant::now());
     let answer = session.response_written();
-    let mut status = answer.map(|answer| answer.status);
+    // What switches protocols is not written through the session.
+    let status = answer.map(|answer| answer.status).or(trail.status);
     if let Some(mut counters) = trail.counters.take() {
-        // What switches protocols is not written through the session.
-        status = status.or(counters.status());
         counters.finish(status, now);
     }
     let Some(detail) = &trail.detail else {
@@ -175,8 +192,10 @@ pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Con
             kind: failure.error_type(),
             detail: failure.detail(),
         }),
-        trace: trail.watch.trace.as_ref(),
         attempts: &detail.attempts,
+        trace: trail.watch.trace.as_ref(),
+        grpc: (trail.grpc).or_else(|| answer.and_then(|answer| Code::of(&answer.headers))),
+        client_left: trail.client_left,
     };
     telemetry.finish(&record, &trail.watch);
 }

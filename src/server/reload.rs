@@ -95,7 +95,9 @@ impl Reloader {
         self.clusters.configure(config.policies.clone());
         self.splits.configure(config.routing.clone());
         self.settings.store(Arc::new(request_settings(&config)));
-        self.telemetry.configure(config.telemetry.clone());
+        if let Err(error) = self.telemetry.configure(config.telemetry.clone()) {
+            error!("{error}; the access log stays as it was");
+        }
         self.running.telemetry = config.telemetry;
         // What needs a restart stays as it is, and is reported again by the next reload.
         self.running.policies = config.policies;

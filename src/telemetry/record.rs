@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Method, StatusCode, Version};
 
+use crate::grpc::Code;
 use crate::instance::Instance;
 
 use super::trace;
@@ -55,6 +56,20 @@ pub struct Record<'a> {
     pub trace: Option<&'a trace::Context>,
     /// The tries, in the order in which they began.
     pub attempts: &'a [Attempt],
+    /// What it ended with as a call of gRPC.
+    pub grpc: Option<Code>,
+    /// Whether the client left before its answer was whole.
+    pub client_left: bool,
+}
+
+impl Record<'_> {
+    /// Whether it failed: in the instance, in callboard, or as its client left.
+    pub fn has_failed(&self) -> bool {
+        self.client_left
+            || self.failure.is_some()
+            || self.status.is_none_or(|status| status.is_server_error())
+            || self.grpc.is_some_and(Code::is_fault)
+    }
 }
 
 /// Why callboard answered a request itself.

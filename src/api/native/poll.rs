@@ -125,7 +125,7 @@ pub(super) mod tests {
         };
         let observer = Arc::new(clusters.clone());
         Api {
-            telemetry: Arc::new(Telemetry::new(telemetry::Settings::default())),
+            telemetry: Arc::new(Telemetry::new(telemetry::Settings::default()).unwrap()),
             mirrored_from: None,
             splits: Arc::new(Splits::new(Routing::default())),
             registry: Registry::start(Box::new(MemoryStore::default()), rules, observer).unwrap(),

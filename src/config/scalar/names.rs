@@ -6,12 +6,14 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::super::suggest::meant;
 use super::Cause;
 use super::words::quoted;
 use crate::address::{Address, UNIX};
 use crate::balance::HashOn;
 use crate::names::ServiceName;
 use crate::registry::AllowedPath;
+use crate::telemetry::access_log::Field;
 
 pub(super) fn place(text: &str) -> Result<Address, String> {
     if text.starts_with(UNIX) {
@@ -73,6 +75,13 @@ pub(super) fn retry_cause(text: &str) -> Result<Cause, String> {
             }
             Cause::Statuses(range)
         }
+    })
+}
+
+pub(super) fn log_field(text: &str) -> Result<Field, String> {
+    text.parse().map_err(|_| match meant(text, Field::names()) {
+        Some(word) => format!("{} is unknown, did you mean {word}?", quoted(text)),
+        None => format!("{} is unknown", quoted(text)),
     })
 }
 

@@ -214,6 +214,9 @@ async fn answer(connections: &Connections, mut client: Box<Client>, refused: &Re
     let Ok(wire) = refused.failure.to_wire(&id, refused.is_head) else {
         return;
     };
+    let body = memchr::memmem::find(&wire, b"\r\n\r\n").map_or(0, |end| wire.len() - end - 4);
+    let name = id.to_str().unwrap_or_default();
+    connections.log_refused(&client, &refused.failure, name, body);
     let sent = timeout(ANSWER, async {
         client.write_all(&wire).await?;
         client.flush().await

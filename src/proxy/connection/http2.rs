@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
-use http::Method;
+use http::{HeaderValue, Method};
 use log::debug;
 use pingora::apps::HttpServerApp;
 use pingora::http::RequestHeader;
@@ -36,13 +36,16 @@ use tokio::time::{sleep, timeout};
 
 use crate::proxy::clients::Clients;
 use crate::proxy::failure::Failure;
+use crate::proxy::headers;
 use crate::proxy::request_id;
 use crate::proxy::watchdog::watched;
+use crate::telemetry::access_log::Refused;
 
 use super::Connections;
 use super::alarm::Alarm;
 use super::client::Parting;
 use super::closing::close;
+use super::refusals;
 use super::socket::Socket;
 use super::wire::Wire;
 use budget::Budget;
@@ -346,7 +349,9 @@ impl<'a> Conversation<'a> {
         let mut head = RequestHeader::from(head);
         if let Err(failure) = head::settle(&mut head, limits) {
             self.connections.count_malformed(&failure);
-            refuse(&failure, &head, respond);
+            let id = request_id::of(&head);
+            let sent = refuse(&failure, &head, &id, respond);
+            self.log_refused(&failure, &head, &id, sent);
             self.malformed += 1;
             if self.malformed >= MOST_MALFORMED {
                 self.break_off("it sends too many malformed requests", now);
@@ -370,6 +375,24 @@ impl<'a> Conversation<'a> {
     }
 }
 
+impl Conversation<'_> {
+    fn log_refused(&self, failure: &Failure, head: &RequestHeader, id: &HeaderValue, sent: usize) {
+        let target = head.uri.path_and_query();
+        (self.connections.telemetry.access_log()).refused(&Refused {
+            id: id.to_str().ok(),
+            peer: refusals::peer_of(&self.digest),
+            secured: self.digest.ssl_digest.is_some(),
+            method: Some(head.method.as_str().as_bytes()),
+            target: target.map(|target| target.as_str().as_bytes()),
+            host: headers::host(head).map(str::as_bytes),
+            protocol: Some(b"HTTP/2.0"),
+            headers: Some(&head.headers),
+            sent: sent as u64,
+            ..refusals::of_failure(failure)
+        });
+    }
+}
+
 /// Ends when the last ping is answered.
 async fn pong(pings: &mut Option<PingPong>) {
     let answered = poll_fn(|context| match pings {
@@ -382,17 +405,23 @@ async fn pong(pings: &mut Option<PingPong>) {
     }
 }
 
-/// Answers what cannot be served.
-fn refuse(failure: &Failure, head: &RequestHeader, respond: SendResponse<Bytes>) {
+/// Answers what cannot be served; gives the length of the answer's body.
+fn refuse(
+    failure: &Failure,
+    head: &RequestHeader,
+    id: &HeaderValue,
+    respond: SendResponse<Bytes>,
+) -> usize {
     debug!("a client's request is refused: {}", failure.detail());
     let mut outgoing = Outgoing::new(respond, head.method == Method::HEAD);
-    let answered = failure
-        .response(&request_id::of(head))
-        .and_then(|(answer, body)| {
-            outgoing.send_head(Box::new(answer), false)?;
-            outgoing.send_last(body)
-        });
-    if let Err(error) = answered {
+    let answered = failure.response(id).and_then(|(answer, body)| {
+        let length = body.len();
+        outgoing.send_head(Box::new(answer), false)?;
+        outgoing.send_last(body)?;
+        Ok(length)
+    });
+    answered.unwrap_or_else(|error| {
         debug!("a client did not wait to be told that its request is refused: {error}");
-    }
+        0
+    })
 }
