@@ -45,8 +45,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "telemetry",
         &[
-            "names", "address", "units", "instance", "figures", "balance", "health", "cluster",
-            "route",
+            "names", "address", "units", "instance", "grpc", "figures", "balance", "health",
+            "cluster", "route",
         ],
     ),
     (
