@@ -1,30 +1,40 @@
 //! The command line.
 //!
-//! Exit codes: 0 when all is well, 1 when callboard could not start or could not be asked, 2 when the
-//! arguments or the configuration are wrong.
+//! A command is a struct of arguments in a file of its own. Those that ask a running callboard are
+//! [`Ask`](remote::Ask), and all are carried out the same way.
 
+mod completions;
+mod drain;
 mod escape;
+mod explain;
+mod facts;
+mod help;
+mod instances;
 mod journal;
+mod man;
 mod prove;
 mod remote;
+mod routes;
+mod screen;
+mod serve;
+mod services;
+mod split;
+mod steer;
+mod suggest;
 mod table;
 mod upgrade;
+mod watch;
 
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Config, Diagnostic, Loaded};
 use crate::server;
-
-/// The file that is read when none is named.
-const DEFAULT_FILE: &str = "conf/proxy.yaml";
-/// What is logged unless `RUST_LOG` says otherwise.
-const DEFAULT_LOG: &str = "warn,callboard=info";
+use remote::carry_out;
+use serve::Configuration;
 
 /// A service registry and the load-balancing proxy in front of it, in one program.
 ///
@@ -32,21 +42,13 @@ const DEFAULT_LOG: &str = "warn,callboard=info";
 /// Clients send their requests to the data plane (0.0.0.0:8080), and callboard passes each one on to
 /// a live instance: /orders/7 goes to an instance of the service `orders` as /7.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(name = "callboard", version, after_help = help::EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 
     #[command(flatten)]
     configuration: Configuration,
-}
-
-#[derive(Debug, Default, Args)]
-struct Configuration {
-    /// The configuration. Without it conf/proxy.yaml is read if it exists; otherwise everything is
-    /// at its default
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -57,49 +59,104 @@ enum Command {
     /// again; a faulty one is refused and the old one stays.
     ///
     /// RUST_LOG chooses what is logged to standard error, for example RUST_LOG=callboard=debug.
+    #[command(after_help = help::RUN)]
     Run(Configuration),
     /// Take the place of the callboard that runs by the same configuration, and run as it did
     ///
     /// To be called with the new version, in the same folder. Listening sockets and registrations
     /// pass over while clients go on calling; the old process finishes its requests and exits. If
     /// the new one fails on the way, the old one goes on.
+    #[command(after_help = help::UPGRADE)]
     Upgrade(upgrade::Arguments),
     /// Validate the configuration: exit 0, or exit 2 and FILE:LINE:COL with what is wrong
+    #[command(after_help = help::CHECK)]
     Check(Configuration),
-    /// Tell what changed in a running registry: when, by whom and why; the newest at the bottom
-    Journal(journal::Arguments),
-    /// Prove that clients do not notice deploys, crashes and reloads
-    Prove(prove::Arguments),
-}
 
-const EXAMPLES: &str = "\
-Examples:
-  callboard                                  run, with conf/proxy.yaml if it exists
-  callboard upgrade                          a new version takes over, no request is lost
-  callboard check --config new.yaml          is this file valid?
-  curl -X PUT http://127.0.0.1:8500/api/v1/services/orders/instances/orders-1 \\
-       -H 'content-type: application/json' -d '{\"address\": \"10.0.0.5\", \"port\": 9000}'
-  curl http://127.0.0.1:8080/orders/         a request to that instance
-  callboard journal orders --since 1h        what happened to its instances
-  callboard prove deploy --short             do clients notice deploys and crashes?";
+    /// List the services and how their instances are
+    #[command(after_help = help::SERVICES)]
+    Services(services::Arguments),
+    /// List the instances of a service, or show all about one
+    #[command(visible_alias = "instance", after_help = help::INSTANCES)]
+    Instances(instances::Arguments),
+    /// Follow the membership: who comes, goes, and why instances take no traffic
+    ///
+    /// First come the instances as they are, then a line for every change, until interrupted. A
+    /// connection that breaks is made again and goes on where it broke off.
+    #[command(after_help = help::WATCH)]
+    Watch(watch::Arguments),
+    /// Tell what changed in a running registry: when, by whom and why; the newest at the bottom
+    #[command(after_help = help::JOURNAL)]
+    Journal(journal::Arguments),
+    /// Tell why a request went where it went, or list the requests that this is known of
+    ///
+    /// The id of a request is in the header X-Request-Id of its answer, and in the access log. The
+    /// newest requests are known, as far as telemetry.explain in the configuration says.
+    #[command(after_help = help::EXPLAIN)]
+    Explain(explain::Arguments),
+    /// List the configured routes, in the order in which they are tried
+    #[command(after_help = help::ROUTES)]
+    Routes(routes::Arguments),
+
+    /// Give an instance no new requests; it finishes those it has
+    ///
+    /// It stays registered, and out of traffic, until `undrain`, or until it registers again.
+    #[command(after_help = help::DRAIN)]
+    Drain(drain::Arguments),
+    /// Give an instance requests again
+    #[command(after_help = help::UNDRAIN)]
+    Undrain(steer::Undrain),
+    /// Change an instance's share of the traffic
+    #[command(after_help = help::WEIGHT)]
+    Weight(steer::Weight),
+    /// Sign an instance out, at once or after a drain
+    #[command(after_help = help::DEREGISTER)]
+    Deregister(steer::Deregister),
+    /// Show how a route's requests are split among services, or change it
+    ///
+    /// The new split replaces the old one from the next request on, over restarts too, until it is
+    /// reset or the configuration's own split of the route changes.
+    #[command(after_help = help::SPLIT)]
+    Split(split::Arguments),
+
+    /// Prove that clients do not notice deploys, crashes and reloads
+    #[command(after_help = help::PROVE)]
+    Prove(prove::Arguments),
+
+    /// Write a shell's completions of this command line to standard output
+    #[command(after_help = help::COMPLETIONS)]
+    Completions(completions::Arguments),
+    /// Write the manual page, or with --dir all of them
+    #[command(after_help = help::MAN)]
+    Man(man::Arguments),
+}
 
 /// Parses the process's arguments and carries out the command.
 pub fn main() -> ExitCode {
-    let command = Arguments::parse().into_command();
-    let source = |at: Configuration| source(at.config, Path::new(DEFAULT_FILE));
-    let (mut out, mut err) = (io::stdout(), io::stderr());
-    let code = match command.unwrap_or_else(|error| error.exit()) {
-        Command::Run(configuration) => run(source(configuration), server::run),
-        Command::Upgrade(asked) if asked.detach => upgrade::detached(&mut out, &mut err),
-        Command::Upgrade(asked) => run(source(asked.configuration), server::take_over),
-        Command::Check(configuration) => {
-            check(source(configuration).as_deref(), &mut out, &mut err)
-        }
-        Command::Journal(asked) => {
-            let told = journal::run(&asked, &mut out, &mut err);
-            remote::exit_code(told, &mut err)
-        }
-        Command::Prove(asked) => prove::run(asked, &mut out, &mut err),
+    let matches = help::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let command = arguments
+        .into_command()
+        .unwrap_or_else(|error| error.exit());
+    let (out, err) = (&mut io::stdout(), &mut io::stderr());
+    let code = match command {
+        Command::Run(at) => serve::run(at.source(), server::run),
+        Command::Upgrade(asked) if asked.detach => upgrade::detached(out, err),
+        Command::Upgrade(asked) => serve::run(asked.configuration.source(), server::take_over),
+        Command::Check(at) => serve::check(at.source().as_deref(), out, err),
+        Command::Services(asked) => carry_out(&asked, out, err),
+        Command::Instances(asked) => carry_out(&asked, out, err),
+        Command::Watch(asked) => carry_out(&asked, out, err),
+        Command::Journal(asked) => carry_out(&asked, out, err),
+        Command::Explain(asked) => carry_out(&asked, out, err),
+        Command::Routes(asked) => carry_out(&asked, out, err),
+        Command::Drain(asked) => carry_out(&asked, out, err),
+        Command::Undrain(asked) => carry_out(&asked, out, err),
+        Command::Weight(asked) => carry_out(&asked, out, err),
+        Command::Deregister(asked) => carry_out(&asked, out, err),
+        Command::Split(asked) => carry_out(&asked, out, err),
+        Command::Prove(asked) => prove::run(asked, out, err),
+        Command::Completions(asked) => completions::run(&asked, out, err),
+        Command::Man(asked) => man::run(&asked, out, err),
     };
     ExitCode::from(code)
 }
@@ -108,98 +165,22 @@ impl Arguments {
     /// The command, with the configuration wherever on the line it was named.
     fn into_command(self) -> Result<Command, clap::Error> {
         let named = self.configuration.config;
-        let mut command = self
-            .command
-            .unwrap_or(Command::Run(Configuration::default()));
+        let command = self.command;
+        let mut command = command.unwrap_or(Command::Run(Configuration::default()));
         match &mut command {
             Command::Run(own)
             | Command::Check(own)
             | Command::Upgrade(upgrade::Arguments {
                 configuration: own, ..
             }) => own.config = own.config.take().or(named),
-            Command::Journal(_) if named.is_some() => {
-                let problem = "--config is no option of this command (expected --registry URL)\n";
-                return Err(Self::command().error(ErrorKind::ArgumentConflict, problem));
+            _ if named.is_some() => {
+                let problem = "--config is no option of this command (one that asks a running \
+                               callboard finds it by --registry URL)\n";
+                return Err(help::command().error(ErrorKind::ArgumentConflict, problem));
             }
-            Command::Prove(_) if named.is_some() => {
-                let problem = "--config is no option of this command\n";
-                return Err(Self::command().error(ErrorKind::ArgumentConflict, problem));
-            }
-            Command::Journal(_) | Command::Prove(_) => {}
+            _ => {}
         }
         Ok(command)
-    }
-}
-
-/// The file to read: the one that was named, else the default one unless it is absent.
-fn source(named: Option<PathBuf>, default: &Path) -> Option<PathBuf> {
-    named.or_else(|| {
-        // One that cannot be looked at is read all the same, for the error that tells why.
-        let exists = default.try_exists().unwrap_or(true);
-        exists.then(|| default.to_owned())
-    })
-}
-
-fn load(source: Option<&Path>) -> Result<Loaded, Vec<Diagnostic>> {
-    source.map_or_else(
-        || {
-            Ok(Loaded {
-                config: Config::default(),
-                warnings: Vec::new(),
-            })
-        },
-        Config::load,
-    )
-}
-
-/// Loads the configuration and serves by it, `start` says how.
-fn run(
-    source: Option<PathBuf>,
-    start: fn(Config, Option<PathBuf>) -> Result<(), server::StartError>,
-) -> u8 {
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(DEFAULT_LOG)).init();
-    let loaded = match load(source.as_deref()) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            print(&mut io::stderr().lock(), errors);
-            return 2;
-        }
-    };
-    for warning in loaded.warnings {
-        log::warn!("{warning}");
-    }
-    match start(loaded.config, source) {
-        Ok(()) => 0,
-        Err(error) => {
-            print(&mut io::stderr().lock(), [format!("callboard: {error}")]);
-            1
-        }
-    }
-}
-
-fn check(source: Option<&Path>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    match load(source) {
-        Ok(loaded) => {
-            let name = source.map_or_else(
-                || "built-in defaults".to_owned(),
-                |file| file.display().to_string(),
-            );
-            print(err, loaded.warnings.iter().map(as_warning));
-            print(out, [format!("{name}: ok")]);
-            0
-        }
-        Err(errors) => {
-            print(err, errors);
-            2
-        }
-    }
-}
-
-/// A warning as it is told beside errors, which have no such word.
-fn as_warning(warning: &Diagnostic) -> Diagnostic {
-    Diagnostic {
-        message: format!("warning: {}", warning.message),
-        ..warning.clone()
     }
 }
 
@@ -212,25 +193,13 @@ fn print(to: &mut dyn Write, lines: impl IntoIterator<Item = impl Display>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
 
-    /// What `check` says of a file with `text`: the code, its output and its errors.
-    fn checked(text: &str) -> (u8, String, String) {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("proxy.yaml");
-        std::fs::write(&file, text).unwrap();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = check(Some(&file), &mut out, &mut err);
-        let shown = |bytes| {
-            let text = String::from_utf8(bytes).unwrap();
-            text.replace(&dir.path().display().to_string(), "DIR")
-        };
-        (code, shown(out), shown(err))
-    }
+    use super::*;
 
     #[test]
     fn the_arguments_are_well_formed() {
-        Arguments::command().debug_assert();
+        help::command().debug_assert();
     }
 
     #[test]
@@ -264,52 +233,6 @@ mod tests {
             assert!(asked.detach);
         }
         let asked = parse("callboard --config f journal").unwrap_err();
-        assert!(asked.to_string().contains("expected --registry URL"));
-    }
-
-    #[test]
-    fn the_default_file_is_read_only_if_it_is_there() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("proxy.yaml");
-        assert_eq!(source(None, &file), None);
-        std::fs::write(&file, "").unwrap();
-        assert_eq!(source(None, &file), Some(file.clone()));
-        assert_eq!(source(Some("named".into()), &file), Some("named".into()));
-    }
-
-    #[test]
-    fn a_valid_file_is_ok_and_its_warnings_are_told() {
-        assert_eq!(
-            checked(""),
-            (0, "DIR/proxy.yaml: ok\n".into(), String::new())
-        );
-        let (code, out, err) = checked("services: {a: {hash_on: path}}\n");
-        assert_eq!((code, out.as_str()), (0, "DIR/proxy.yaml: ok\n"));
-        assert!(
-            err.starts_with("DIR/proxy.yaml:1:25: warning: services.a.hash_on: "),
-            "{err}"
-        );
-    }
-
-    #[test]
-    fn a_faulty_file_is_told_of_on_standard_error() {
-        let (code, out, err) = checked("prox: {}\nroutes: [{}]\n");
-        assert_eq!((code, out.as_str()), (2, ""));
-        assert_eq!(err.lines().count(), 2, "{err}");
-        assert!(err.starts_with("DIR/proxy.yaml:1:1: "), "{err}");
-    }
-
-    #[test]
-    fn a_file_that_was_named_and_is_absent_is_an_error() {
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        assert_eq!(check(Some(Path::new("no/such")), &mut out, &mut err), 2);
-        assert!(err.starts_with(b"no/such: cannot be read: "));
-    }
-
-    #[test]
-    fn no_file_at_all_is_the_defaults() {
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        assert_eq!(check(None, &mut out, &mut err), 0);
-        assert_eq!(out, b"built-in defaults: ok\n");
+        assert!(asked.to_string().contains("--registry URL"));
     }
 }

@@ -4,25 +4,31 @@
 //! registry is a neighbour and no web site; and redirects are not followed, because they could take
 //! the token somewhere else.
 
+mod call;
 mod error;
+mod stream;
 mod tls;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderValue, IF_MATCH};
 use reqwest::redirect::Policy;
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::address::{Address, UNIX};
 
+pub use call::{Answer, Call, segment};
 pub use error::{Error, SettingsError};
+pub use stream::Stream;
 
 /// What a registry at a Unix socket is called in requests.
 const LOCAL: &str = "http://localhost/";
+/// What the types of callboard's problems begin with.
+const PROBLEMS: &str = "urn:callboard:problem:";
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,6 +68,8 @@ pub struct Reply<T> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
     title: String,
     detail: String,
 }
@@ -108,28 +116,79 @@ impl Client {
         query: &[(&str, &str)],
         patience: Duration,
     ) -> Result<Reply<T>, Error> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
+        let mut call = Call::get(path);
+        call.query = query;
+        call.patience = patience;
+        let answer = self.call(call).await?;
+        Ok(Reply {
+            body: self.read(&answer)?,
+            index: answer.index,
+        })
+    }
+
+    /// Makes a call and takes whatever good answer there is.
+    ///
+    /// # Errors
+    /// [`Error`] when there is none.
+    pub async fn call(&self, call: Call<'_>) -> Result<Answer, Error> {
+        let failed = |failure| Error::of(self.name(), &failure);
+        let request = self.request(&call).timeout(call.patience);
+        let response = request.send().await.map_err(failed)?;
+        let (status, index) = (response.status(), index(&response));
+        let tag = response.headers().get(ETAG);
+        let tag = tag.and_then(|tag| Some(tag.to_str().ok()?.to_owned()));
+        let body = response.bytes().await.map_err(failed)?;
+        if !status.is_success() {
+            return Err(self.refused(status, &body));
         }
-        let mut request = self.http.get(url).timeout(patience);
+        Ok(Answer { index, tag, body })
+    }
+
+    /// Opens a stream of server-sent events. `last` is the id of the last event that was seen of an
+    /// earlier one.
+    ///
+    /// # Errors
+    /// [`Error`] when there is none.
+    pub async fn follow(&self, call: Call<'_>, last: Option<&str>) -> Result<Stream, Error> {
+        let mut request = self.request(&call).header(ACCEPT, stream::KIND);
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        Stream::open(self, request, call.patience).await
+    }
+
+    /// What an answer says.
+    ///
+    /// # Errors
+    /// [`Error::Strange`] when it is not what was expected.
+    pub fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, Error> {
+        serde_json::from_slice(&answer.body).map_err(|error| self.strange(error.to_string()))
+    }
+
+    fn request(&self, call: &Call<'_>) -> RequestBuilder {
+        let mut url = self.base.clone();
+        let base = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{base}{}", call.path));
+        if !call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(call.query);
+        }
+        let mut request = self.http.request(call.method.clone(), url);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let failed = |failure| Error::of(self.name(), &failure);
-        let response = request.send().await.map_err(failed)?;
-        let (status, index) = (response.status(), index(&response));
-        let body = response.bytes().await.map_err(failed)?;
-        if status != StatusCode::OK {
-            return Err(self.refused(status, &body));
+        if let Some(tag) = call.if_match {
+            request = request.header(IF_MATCH, tag);
         }
-        match serde_json::from_slice(&body) {
-            Ok(body) => Ok(Reply { body, index }),
-            Err(error) => Err(Error::Strange {
-                url: self.name(),
-                cause: error.to_string(),
-            }),
+        if let Some(body) = &call.body {
+            request = request.body(body.clone());
+        }
+        request
+    }
+
+    fn strange(&self, cause: String) -> Error {
+        Error::Strange {
+            url: self.name(),
+            cause,
         }
     }
 
@@ -142,7 +201,11 @@ impl Client {
     }
 
     fn refused(&self, status: StatusCode, body: &[u8]) -> Error {
-        let Problem { title, detail } = serde_json::from_slice(body).unwrap_or_default();
+        let Problem {
+            kind,
+            title,
+            detail,
+        } = serde_json::from_slice(body).unwrap_or_default();
         let reason = status.canonical_reason().unwrap_or_default().to_owned();
         let told = [detail, title, reason].into_iter();
         Error::Refused {
@@ -152,6 +215,7 @@ impl Client {
                 .into_iter()
                 .find(|text| !text.is_empty())
                 .unwrap_or_default(),
+            kind: kind.strip_prefix(PROBLEMS).unwrap_or_default().to_owned(),
         }
     }
 }

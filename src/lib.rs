@@ -42,6 +42,7 @@
 //! units       durations and moments as people write them
 //! instance    what registers, and the check it asks for
 //! grpc        the statuses of gRPC
+//! sse         server-sent events out of bytes
 //! tls         certificates, and whom callboard believes
 //! figures     what is counted
 //! acme        certificates from an ACME server
@@ -110,6 +111,7 @@ pub mod pull;
 pub mod registry;
 pub mod route;
 pub mod server;
+pub mod sse;
 pub mod telemetry;
 pub mod tls;
 pub mod units;

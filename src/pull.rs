@@ -15,7 +15,6 @@
 
 mod apply;
 mod backoff;
-mod decoder;
 mod keep;
 mod mirror;
 mod settings;

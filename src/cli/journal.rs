@@ -14,7 +14,8 @@ use crate::names::{InstanceId, ServiceName};
 use crate::units::moment::parse_moment;
 
 use super::escape;
-use super::remote::{Failure, Remote, block_on, note};
+use super::remote::{Ask, Failure, Remote};
+use super::screen::{Look, Screen};
 use super::table::Table;
 use entry::Entry;
 use reader::{Newest, Place, Reader};
@@ -62,25 +63,17 @@ pub(super) struct Arguments {
     remote: Remote,
 }
 
-/// Tells what is asked for on `out`, and what else is worth knowing on `err`.
-///
-/// # Errors
-/// Any [`Failure`].
-pub(super) fn run(
-    asked: &Arguments,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> Result<(), Failure> {
-    let client = asked.remote.client()?;
-    block_on(tell(asked, &client, out, err))
+impl Ask for Arguments {
+    fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    async fn ask(&self, client: &Client, screen: &mut Screen<'_>) -> Result<(), Failure> {
+        tell(self, client, screen).await
+    }
 }
 
-async fn tell(
-    asked: &Arguments,
-    client: &Client,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> Result<(), Failure> {
+async fn tell(asked: &Arguments, client: &Client, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let reader = Reader::new(client, asked.service.as_ref(), asked.id.as_ref());
     let default = match asked.follow {
         true => DEFAULT_LIMIT_FOLLOWING,
@@ -92,19 +85,16 @@ async fn tell(
     let bounds: Vec<_> = bounds.collect();
     let newest = reader.newest(&bounds, limit).await?;
     let Newest { entries, place, .. } = &newest;
-    let mut teller = Teller::new(asked);
-    teller.tell(out, entries)?;
+    let mut teller = Teller::new(asked, screen.look);
+    teller.tell(screen.out, entries)?;
     if asked.follow {
-        return follow(&reader, *place, &mut teller, out, err).await;
+        return follow(&reader, *place, &mut teller, screen).await;
     }
     if newest.more && !asked.json {
-        note(
-            err,
-            &format!("these are the newest {limit}; --limit tells more"),
-        );
+        screen.note(&format!("these are the newest {limit}; --limit tells more"));
     }
     if entries.is_empty() && !asked.json {
-        note(err, "the journal has no such entry");
+        screen.note("the journal has no such entry");
     }
     Ok(())
 }
@@ -114,19 +104,18 @@ async fn follow(
     reader: &Reader<'_>,
     mut place: Place,
     teller: &mut Teller,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
+    screen: &mut Screen<'_>,
 ) -> Result<(), Failure> {
     let mut away = false;
     loop {
         match reader.newer(&mut place).await {
             Ok(entries) => {
                 away = false;
-                teller.tell(out, &entries)?;
+                teller.tell(screen.out, &entries)?;
             }
             Err(error) if error.may_pass() => {
                 if !away {
-                    note(err, &format!("{error}; trying again"));
+                    screen.note(&format!("{error}; trying again"));
                 }
                 away = true;
                 tokio::time::sleep(RETRY).await;
@@ -144,9 +133,9 @@ enum Teller {
 }
 
 impl Teller {
-    fn new(asked: &Arguments) -> Self {
+    fn new(asked: &Arguments, look: Look) -> Self {
         match (asked.json, asked.follow) {
-            (false, _) => Self::Table(Table::new(entry::HEADINGS)),
+            (false, _) => Self::Table(Table::new(entry::HEADINGS).on(look)),
             (true, false) => Self::Array,
             (true, true) => Self::Lines,
         }

@@ -1,8 +1,16 @@
 //! Aligned columns for people.
 
+pub(super) mod cell;
+
 use std::io::{self, Write};
 
-use super::escape;
+use super::screen::Look;
+use cell::{Cell, Tone};
+
+/// What stands between two columns.
+const GAP: &str = "  ";
+/// The narrowest a column gets for the sake of a terminal's width.
+const NARROWEST: usize = 6;
 
 /// A table that is written as its rows come. A column is as wide as its widest cell so far, so that
 /// what is added later lines up unless it is wider than all before.
@@ -10,6 +18,8 @@ use super::escape;
 pub(super) struct Table<const COLUMNS: usize> {
     headings: [&'static str; COLUMNS],
     widths: [usize; COLUMNS],
+    look: Look,
+    sparse: bool,
     begun: bool,
 }
 
@@ -19,7 +29,22 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         Self {
             headings,
             widths: headings.map(str::len),
+            look: Look::default(),
+            sparse: false,
             begun: false,
+        }
+    }
+
+    /// The same, for a terminal: in colour, and with cells cut off where lines would be too long.
+    pub(super) fn on(self, look: Look) -> Self {
+        Self { look, ..self }
+    }
+
+    /// The same, without the columns in which the first rows have nothing.
+    pub(super) fn sparse(self) -> Self {
+        Self {
+            sparse: true,
+            ..self
         }
     }
 
@@ -27,67 +52,161 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     ///
     /// # Errors
     /// When `out` takes no more.
-    pub(super) fn write(
+    pub(super) fn write<C: Into<Cell>>(
         &mut self,
         out: &mut dyn Write,
-        rows: impl IntoIterator<Item = [String; COLUMNS]>,
+        rows: impl IntoIterator<Item = [C; COLUMNS]>,
     ) -> io::Result<()> {
-        let harmless = |cell: String| escape::for_terminal(&cell).into_owned();
-        let mut rows: Vec<_> = rows.into_iter().map(|row| row.map(harmless)).collect();
+        let rows = rows.into_iter().map(|row| row.map(Into::into));
+        let mut rows: Vec<[Cell; COLUMNS]> = rows.collect();
         if rows.is_empty() {
             return Ok(());
         }
         if !self.begun {
-            self.begun = true;
-            rows.insert(0, self.headings.map(str::to_owned));
+            self.begin(&mut rows);
         }
         for row in &rows {
             for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                // A column that was left out stays so.
+                if *width > 0 {
+                    *width = (*width).max(cell.width());
+                }
             }
         }
-        for row in &rows {
-            let cells = row.iter().zip(self.widths);
-            let line: String = cells
-                .map(|(cell, width)| format!("{cell:width$}  "))
-                .collect();
-            writeln!(out, "{}", line.trim_end())?;
+        let mut widths = self.widths;
+        if let Some(most) = self.look.width {
+            fit(&mut widths, most);
         }
+        let lines: String = rows.iter().map(|row| self.line(row, &widths)).collect();
+        out.write_all(lines.as_bytes())?;
         out.flush()
+    }
+
+    fn begin(&mut self, rows: &mut Vec<[Cell; COLUMNS]>) {
+        self.begun = true;
+        if self.sparse {
+            for (column, width) in self.widths.iter_mut().enumerate() {
+                if rows.iter().all(|row| row[column].width() == 0) {
+                    *width = 0;
+                }
+            }
+        }
+        let heading = |text| Cell::new(Tone::Strong, text);
+        rows.insert(0, self.headings.map(heading));
+    }
+
+    fn line(&self, row: &[Cell; COLUMNS], widths: &[usize; COLUMNS]) -> String {
+        let mut line = String::new();
+        let mut missing = 0;
+        for (cell, &width) in row.iter().zip(widths).filter(|(_, width)| **width > 0) {
+            // Nothing is written behind the last text of a line.
+            if cell.width() > 0 {
+                line.extend(std::iter::repeat_n(' ', missing));
+                missing = width - cell.write(&mut line, self.look.colored, width);
+            } else {
+                missing += width;
+            }
+            missing += GAP.len();
+        }
+        line.push('\n');
+        line
+    }
+}
+
+/// Makes the widest columns narrower until all of them fit into `most`, as far as they can be.
+fn fit(widths: &mut [usize], most: usize) {
+    let shown = widths.iter().filter(|width| **width > 0).count();
+    let gaps = GAP.len() * shown.saturating_sub(1);
+    let all = |bound: usize| widths.iter().map(|width| *width.min(&bound)).sum::<usize>() + gaps;
+    let widest = widths.iter().copied().max().unwrap_or_default();
+    // The bound on a column's width that uses the line best.
+    let bound = (NARROWEST..=widest).rev().find(|&bound| all(bound) <= most);
+    let bound = bound.unwrap_or(NARROWEST);
+    let mut spare = most.saturating_sub(all(bound));
+    for width in widths.iter_mut().filter(|width| **width > bound) {
+        let extra = spare.min(*width - bound).min(1);
+        spare -= extra;
+        *width = bound + extra;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn written(batches: &[&[[&str; 2]]]) -> String {
-        let (mut out, mut table) = (Vec::new(), Table::new(["NAME", "WHY"]));
+    fn written(table: &mut Table<2>, batches: &[&[[&str; 2]]]) -> String {
+        let mut out = Vec::new();
         for batch in batches {
-            let rows = batch.iter().map(|row| row.map(str::to_owned));
-            table.write(&mut out, rows).unwrap();
+            table.write(&mut out, batch.iter().copied()).unwrap();
         }
         String::from_utf8(out).unwrap()
     }
 
+    fn table() -> Table<2> {
+        Table::new(["NAME", "WHY"])
+    }
+
+    fn on(width: usize) -> Table<2> {
+        table().on(Look {
+            colored: false,
+            width: Some(width),
+        })
+    }
+
     #[test]
     fn columns_line_up_under_their_headings() {
-        let rows = [["a", "weight 1 → 5"], ["überlang", ""]];
+        let rows = [["a", "weight 1 → 5"], ["überlang", ""], ["日本", "x"]];
         assert_eq!(
-            written(&[&rows]),
-            "NAME      WHY\na         weight 1 → 5\nüberlang\n"
+            written(&mut table(), &[&rows]),
+            "NAME      WHY\na         weight 1 → 5\nüberlang\n日本      x\n"
         );
     }
 
     #[test]
     fn later_rows_line_up_with_those_before_and_headings_come_once() {
-        let text = written(&[&[], &[["longest", "x"]], &[["b", "y"]], &[]]);
+        let text = written(
+            &mut table(),
+            &[&[], &[["longest", "x"]], &[["b", "y"]], &[]],
+        );
         assert_eq!(text, "NAME     WHY\nlongest  x\nb        y\n");
     }
 
     #[test]
     fn a_cell_cannot_break_its_line() {
-        let text = written(&[&[["a\nb", "\u{1b}[2J"]]]);
+        let text = written(&mut table(), &[&[["a\nb", "\u{1b}[2J"]]]);
         assert_eq!(text, "NAME  WHY\na\\nb  \\u{1b}[2J\n");
+    }
+
+    #[test]
+    fn columns_without_anything_are_left_out_of_a_sparse_table() {
+        let mut table = table().sparse();
+        let text = written(&mut table, &[&[["", "x"], ["", "y"]], &[["late", "z"]]]);
+        assert_eq!(text, "WHY\nx\ny\nz\n");
+    }
+
+    #[test]
+    fn on_a_terminal_the_widest_column_gives_way() {
+        let rows = [["web-1", "connect to 10.0.0.5:8080: connection refused"]];
+        assert_eq!(
+            written(&mut on(24), &[&rows]),
+            "NAME   WHY\nweb-1  connect to 10.0.…\n"
+        );
+        let wide = written(&mut on(200), &[&rows]);
+        assert!(!wide.contains('…'), "{wide}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_longer_than_the_terminal_is_wide(
+            cells in prop::collection::vec(prop::array::uniform2("[a-zé日\u{301} ]{0,30}"), 1..5),
+            width in 2 * NARROWEST + GAP.len()..60,
+        ) {
+            let rows: Vec<_> = cells.iter().map(|row| row.each_ref().map(String::as_str)).collect();
+            for line in written(&mut on(width), &[&rows]).lines() {
+                prop_assert!(Cell::from(line).width() <= width, "{line:?} in {width}");
+            }
+        }
     }
 }

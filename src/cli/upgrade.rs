@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use clap::Args;
 
-use super::{Configuration, print};
+use super::print;
+use super::serve::Configuration;
 
 /// What it can be told.
 #[derive(Debug, Args)]

@@ -71,6 +71,8 @@ pub enum Error {
         status: u16,
         /// The reason it gives.
         detail: String,
+        /// What kind of problem it is, such as `unknown-instance`; empty if it does not say.
+        kind: String,
     },
     /// The answer is not what a registry answers.
     #[error("{url} does not answer as a callboard does: {cause}")]
@@ -90,6 +92,11 @@ impl Error {
             Self::Refused { status, .. } => *status == 429 || *status >= 500,
             Self::Untrusted { .. } | Self::Strange { .. } => false,
         }
+    }
+
+    /// Whether the registry knows nothing of what was asked for.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Refused { kind, .. } if kind.starts_with("unknown-"))
     }
 
     /// Why a request to `url` came to nothing.

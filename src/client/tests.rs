@@ -76,22 +76,23 @@ async fn a_get_shows_the_token_and_gives_the_body_and_its_index() {
 async fn a_refusal_is_told_in_the_words_of_its_problem() {
     for (body, told) in [
         (
-            r#"{"title": "Gone", "detail": "too long ago"}"#,
-            "too long ago",
+            r#"{"type": "urn:callboard:problem:forgotten", "title": "Gone", "detail": "too long ago"}"#,
+            ("too long ago", "forgotten"),
         ),
-        (r#"{"title": "Gone"}"#, "Gone"),
-        ("<html>", "Unauthorized"),
+        (r#"{"title": "Gone", "type": "urn:x:y"}"#, ("Gone", "")),
+        ("<html>", ("Unauthorized", "")),
     ] {
         let (settings, _served) = server(http("401 Unauthorized", "", body)).await;
         let error = get(&settings).await.unwrap_err();
         let url = format!("{}/", settings.url);
-        let (status, detail) = (401, told.to_owned());
+        let (status, detail, kind) = (401, told.0.to_owned(), told.1.to_owned());
         assert_eq!(
             error,
             Error::Refused {
                 url,
                 status,
-                detail
+                detail,
+                kind
             }
         );
         assert!(!error.may_pass());

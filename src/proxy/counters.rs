@@ -132,6 +132,7 @@ impl Counters {
         let total = now.saturating_duration_since(self.arrived);
         self.added = upstream.map(|upstream| total.saturating_sub(upstream));
     }
+
     /// The request is over.
     pub(super) fn finish(&mut self, status: Option<StatusCode>, now: Instant) {
         self.is_counted = true;

@@ -15,9 +15,9 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::registry::Registry;
+use crate::sse::{Decoder, Event, TooLarge};
 
 use super::backoff::Backoff;
-use super::decoder::{Decoder, Event, TooLarge};
 use super::settings::{Origin, Token};
 use super::status::Status;
 use super::wire::{self, Read, Told};

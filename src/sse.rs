@@ -4,22 +4,25 @@
 //!
 //! The snapshot of a large registry is one line of many megabytes. It is gathered in one buffer,
 //! and that buffer becomes the event's data without another copy. Whoever is at the other end may
-//! turn out to be no registry at all, and only an event that says it is a snapshot may get that big.
+//! turn out to be no registry at all, and only an event that says it is one of the large kinds may get
+//! that big.
 
 /// The longest line that is not data.
 const MAX_FIELD: usize = 4 * 1024;
 /// The most data of an event about one instance: 64 KiB of registration, each byte escaped.
 const MAX_DATA: usize = 1024 * 1024;
-/// The most data of a snapshot. That of 100,000 instances has 60 to 100 MB.
-const MAX_SNAPSHOT: usize = 256 * 1024 * 1024;
+/// The events that tell of everything at once.
+const LARGE: &[&str] = &["snapshot", "figures"];
+/// The most data of one of those. A snapshot of 100,000 instances has 60 to 100 MB.
+const MAX_LARGE: usize = 256 * 1024 * 1024;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Event {
+pub struct Event {
     /// Its type; empty when it has none.
-    pub(super) name: String,
+    pub name: String,
     /// Its id; empty when it has none.
-    pub(super) id: String,
+    pub id: String,
     buffer: Vec<u8>,
     /// Where in `buffer` the data begins.
     start: usize,
@@ -27,7 +30,7 @@ pub(super) struct Event {
 
 /// Takes bytes and gives events.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     event: Event,
     has_data: bool,
     line: Vec<u8>,
@@ -38,11 +41,11 @@ pub(super) struct Decoder {
 /// A line or an event that is larger than any registry sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more than {0} bytes at once")]
-pub(super) struct TooLarge(usize);
+pub struct TooLarge(usize);
 
 impl Event {
     /// Its data.
-    pub(super) fn data(&self) -> &[u8] {
+    pub fn data(&self) -> &[u8] {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 }
@@ -52,7 +55,7 @@ impl Decoder {
     ///
     /// # Errors
     /// When the sender goes on and on.
-    pub(super) fn next(&mut self, input: &mut &[u8]) -> Result<Option<Event>, TooLarge> {
+    pub fn next(&mut self, input: &mut &[u8]) -> Result<Option<Event>, TooLarge> {
         loop {
             if self.after_return && !input.is_empty() {
                 self.after_return = false;
@@ -78,7 +81,7 @@ impl Decoder {
         let is_data = self.line.iter().chain(part).take(4).eq(b"data");
         let (held, bound) = match self.event.name.as_str() {
             _ if !is_data => (0, MAX_FIELD),
-            "snapshot" => (self.event.buffer.len(), MAX_SNAPSHOT),
+            name if LARGE.contains(&name) => (self.event.buffer.len(), MAX_LARGE),
             _ => (self.event.buffer.len(), MAX_DATA),
         };
         if held + self.line.len() + part.len() > bound {
