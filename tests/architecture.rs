@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("units", &[]),
     ("instance", &["names", "address"]),
     ("grpc", &[]),
+    ("sse", &[]),
     ("figures", &[]),
     ("tls", &["units"]),
     ("acme", &["units", "tls"]),
@@ -24,7 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("registry", &["names", "address", "units", "instance"]),
     (
         "pull",
-        &["names", "address", "units", "instance", "registry"],
+        &["names", "address", "units", "instance", "sse", "registry"],
     ),
     ("endpoint", &["names", "address", "instance"]),
     ("balance", &["names", "address", "instance", "endpoint"]),
@@ -101,7 +102,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "proxy",
         ],
     ),
-    ("client", &["address"]),
+    ("client", &["address", "sse"]),
     (
         "config",
         &[
@@ -146,7 +147,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "names", "address", "units", "client", "config", "server", "prove",
+            "names", "address", "units", "sse", "client", "config", "server", "prove",
         ],
     ),
 ];

@@ -2,6 +2,7 @@
 
 pub(crate) mod authority;
 mod callboard;
+pub(crate) mod commands;
 pub(crate) mod grpc;
 pub(crate) mod http2;
 pub(crate) mod http2_instance;
