@@ -26,7 +26,7 @@ demo: setup ## Shows requests spreading over services that join, leave and get k
 	@scripts/demo.sh
 
 .PHONY: test
-test: check test-rust test-schema test-examples test-tour test-demo test-prove test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
+test: check test-rust test-schema test-examples test-tour test-demo test-prove test-dashboard test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
 	@echo "make test: all passed"
 
 .PHONY: check
@@ -64,6 +64,10 @@ test-demo: test-rust
 .PHONY: test-prove
 test-prove: test-rust
 	$(DEBUG_BIN) prove deploy --short
+
+.PHONY: test-dashboard
+test-dashboard: test-rust
+	@CALLBOARD_BIN=$(DEBUG_BIN) scripts/dashboard-test.sh
 
 .PHONY: test-compose
 test-compose:

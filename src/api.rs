@@ -12,6 +12,7 @@ pub mod access;
 pub mod body;
 pub mod caller;
 pub mod guard;
+pub mod live;
 pub mod native;
 pub mod openapi;
 pub mod problem;
@@ -21,17 +22,20 @@ mod read_only;
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::Method;
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::cluster::clusters::Clusters;
+use crate::dashboard;
 use crate::registry::Registry;
 use crate::route::splits::Splits;
 use crate::telemetry::Telemetry;
 use guard::Guard;
+use live::Live;
 use openapi::Document;
 use problem::{Kind, Problem};
 
@@ -46,6 +50,8 @@ pub struct Api {
     pub splits: Arc<Splits>,
     /// What is told of requests.
     pub telemetry: Arc<Telemetry>,
+    /// What goes on right now.
+    pub live: Live,
     /// The registries to sign in at instead, if this one only mirrors them.
     pub mirrored_from: Option<Arc<[Arc<str>]>>,
     /// Turns true when the process is leaving: streams and long polls then end.
@@ -66,6 +72,7 @@ impl Api {
             .merge(beside)
             .split_for_parts();
         router
+            .merge(dashboard::routes())
             .layer(Extension(Document::of(description)))
             .fallback(no_such_route)
             .method_not_allowed_fallback(method_not_allowed)
@@ -85,13 +92,18 @@ impl Api {
     }
 }
 
-async fn welcome() -> &'static str {
-    concat!(
+/// The dashboard for browsers, and for programs what can be called.
+async fn welcome(headers: HeaderMap) -> Response {
+    const TEXT: &str = concat!(
         "callboard ",
         env!("CARGO_PKG_VERSION"),
         ": service registry and load-balancing proxy\n\n",
         include_str!("api/welcome.txt")
-    )
+    );
+    if dashboard::wants_page(&headers) {
+        return dashboard::page(&headers);
+    }
+    ([(header::VARY, "Accept")], TEXT).into_response()
 }
 
 async fn no_such_route(request: Request) -> Problem {

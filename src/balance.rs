@@ -22,6 +22,7 @@ pub mod hash;
 mod hashed;
 pub mod least_request;
 pub mod maglev;
+pub mod observe;
 pub mod peak_ewma;
 pub mod random;
 pub mod ring_hash;
@@ -40,6 +41,7 @@ use std::time::Instant;
 use crate::endpoint::Endpoint;
 use hashed::{Hashed, Haste};
 use maglev::Maglev;
+use observe::Observer;
 use random::Random;
 use ring_hash::Ring;
 use round_robin::RoundRobin;
@@ -214,16 +216,28 @@ impl Picker {
     where
         F: Fn(&Endpoint) -> bool,
     {
+        self.pick_before(choice, &mut ())
+    }
+
+    /// As [`Picker::pick`], while `observer` hears how it comes about.
+    pub fn pick_before<F>(
+        &self,
+        choice: Choice<'_, F>,
+        observer: &mut impl Observer,
+    ) -> Option<&Arc<Endpoint>>
+    where
+        F: Fn(&Endpoint) -> bool,
+    {
         let now = choice.now;
         match &self.chooser {
-            Chooser::RoundRobin(chooser) => chooser.pick(choice),
-            Chooser::Random(chooser) => chooser.pick(choice),
-            Chooser::LeastRequest(chooser) => chooser.pick(choice, least_request::no_worse),
+            Chooser::RoundRobin(chooser) => chooser.pick(choice, observer),
+            Chooser::Random(chooser) => chooser.pick(choice, observer),
+            Chooser::LeastRequest(chooser) => chooser.pick(choice, least_request::rate, observer),
             Chooser::PeakEwma(chooser) => {
-                chooser.pick(choice, |(a, _), (b, _)| peak_ewma::no_worse(a, b, now))
+                chooser.pick(choice, |a, b| peak_ewma::rate(a, b, now), observer)
             }
-            Chooser::RingHash(chooser) => chooser.pick(choice),
-            Chooser::Maglev(chooser) => chooser.pick(choice),
+            Chooser::RingHash(chooser) => chooser.pick(choice, observer),
+            Chooser::Maglev(chooser) => chooser.pick(choice, observer),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod budget;
 mod build;
 pub mod clusters;
 mod eject;
+pub mod explain;
 mod gradient;
 pub mod latency;
 pub mod limit;
@@ -117,6 +118,8 @@ struct Surroundings {
     witness: Box<dyn Witness>,
     /// Where this proxy runs.
     zone: Option<String>,
+    /// The registry's revision that all clusters have come to.
+    revision: AtomicU64,
 }
 
 /// The control plane's face of a cluster.

@@ -56,6 +56,7 @@
 //! route       host, path, method and headers → service, and the splits in force
 //! telemetry   what is told of requests: access log, traces, explanations
 //! proxy       the request path on Pingora
+//! dashboard   the page for operators, as files
 //! api         the control plane's HTTP edges
 //! admin       what operators and orchestrators ask of callboard itself
 //! client      asking another callboard's registry
@@ -98,6 +99,7 @@ pub mod cli;
 pub mod client;
 pub mod cluster;
 pub mod config;
+pub mod dashboard;
 pub mod dial;
 pub mod endpoint;
 pub mod figures;

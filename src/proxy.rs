@@ -25,6 +25,7 @@ mod relay;
 mod request_id;
 pub mod retry;
 mod rules;
+mod ruling;
 pub mod tcp;
 mod trail;
 mod tries;

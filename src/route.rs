@@ -2,6 +2,7 @@
 //!
 //! These are the settings; [`table::Routes`] is what requests are matched against.
 
+pub mod explain;
 mod kept;
 pub mod path;
 mod sides;

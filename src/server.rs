@@ -39,6 +39,7 @@ use crate::address::Address;
 use crate::admin;
 use crate::admin::reloads::Reloads;
 use crate::api::Api;
+use crate::api::live::Live;
 use crate::cluster::Witness;
 use crate::cluster::clusters::Clusters;
 use crate::config::{self, Config};
@@ -194,7 +195,15 @@ fn serve(
         certificates: certifier.as_ref().map(Certifier::expiries),
         reloads: Arc::clone(&reloads),
     });
+    let acceptors = served.len();
+    let entered = Arc::clone(&gate);
+    let live = Live::new(clusters.clone(), registry.clone(), move || {
+        // Whoever accepts connections holds the gate open as well.
+        entered.connections().saturating_sub(acceptors)
+    });
+    let sampling = live.clone().run();
     let api = Api {
+        live,
         registry: registry.clone(),
         clusters: clusters.clone(),
         splits: Arc::clone(&splits),
@@ -229,6 +238,7 @@ fn serve(
     let conf = Arc::clone(&server.configuration);
     server.add_service(Once::service("probes", probes));
     server.add_service(Once::service("tempo", clusters_in_time));
+    server.add_service(Once::service("live", sampling));
     server.add_service(Once::service(
         "registry",
         control_plane::serve(ControlPlane {

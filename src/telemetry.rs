@@ -30,7 +30,7 @@ use crate::figures::statuses::Statuses;
 use crate::figures::traffic::Requests;
 
 use access_log::{AccessLog, Unopened};
-use explain::Explanations;
+use explain::{Explanation, Explanations, Notes};
 use record::Record;
 use trace::Tracer;
 
@@ -173,9 +173,15 @@ impl Telemetry {
         if let Some(context) = watch.trace.as_ref().filter(|context| context.sampled) {
             self.tracer.export(record, context);
         }
-        if watch.explained {
-            self.explanations.keep(record);
-        }
+    }
+
+    /// A request that is explained is over: keeps what was noted of it.
+    pub fn explain(&self, record: &Record<'_>, notes: Notes) {
+        let settings = self.settings.load();
+        let is_asked = (settings.explain.as_ref())
+            .is_some_and(|settings| settings.is_asked(record.headers, record.client));
+        self.explanations
+            .keep(Explanation::new(record, notes, is_asked));
     }
 
     /// The access log, to reopen it and for its figures.

@@ -2,9 +2,10 @@
 //! page sent it, who it comes from, how often that one calls, and whether it may do such a thing.
 //!
 //! Everything is refused that is not let through. A path asks for no token only if it is among
-//! `OPEN`; every GET needs the scope `read`; any other call needs a scope that writes, and which
-//! service it may write to is asked by [`Caller::on`](super::caller::Caller::on), without which no
-//! handler gets the actor that a change needs. A route that is added later is closed by itself.
+//! `OPEN` or one of the dashboard's files; every other GET needs the scope `read`; any other call needs
+//! a scope that writes, and which service it may write to is asked by
+//! [`Caller::on`](super::caller::Caller::on), without which no handler gets the actor that a change
+//! needs. A route that is added later is closed by itself.
 //!
 //! A peer's rate comes first, so that guessing tokens is subject to it, and costs no hashing beyond
 //! it.
@@ -22,6 +23,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use tokio::sync::watch;
+
+use crate::dashboard;
 
 use super::access::Access;
 use super::caller::{self, Caller};
@@ -72,7 +75,7 @@ impl Guard {
         if !reads {
             origin::same_origin(request, peer)?;
         }
-        if reads && OPEN.contains(&path) {
+        if reads && (OPEN.contains(&path) || path.starts_with(dashboard::PREFIX)) {
             return Ok(None);
         }
         let token = self.access.borrow().identify(request.headers())?;

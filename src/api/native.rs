@@ -15,6 +15,7 @@
 //!   for how an instance was is not kept.
 //! - *Heartbeats* may report load (`utilization`, `qps`, `errors`, `capacity`), which steers shares
 //!   in the callboard that is told. Mirrors of it are not told: theirs go by weight.
+//! - *Explanations* (`explain`) say why a request went where it went. They are this callboard's own, too.
 //! - *Routes* (`routing`) are this callboard's own, whoever it follows. Only an admin changes them.
 
 mod backlog;
@@ -23,16 +24,19 @@ mod changes;
 mod crowd;
 mod described;
 mod drain;
+mod explain;
 mod history;
 mod instance;
 mod journal;
 mod lease;
 mod lists;
+mod live;
 mod past;
 mod patch;
 mod poll;
 mod registration;
 mod routing;
+mod sd;
 mod sse;
 mod texts;
 mod version;
@@ -71,12 +75,22 @@ pub fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(lease::renew))
         .routes(routes!(drain::start, drain::stop))
         .routes(routes!(watch::watch))
+        .routes(routes!(live::live))
+        .routes(routes!(sd::prometheus))
         .routes(routes!(bulk::renew))
         .routes(routes!(bulk::register))
         .routes(routes!(journal::journal))
         .routes(routes!(routing::list))
         .routes(routes!(routing::show, routing::set, routing::reset))
+        .routes(routes!(explain::list))
+        .routes(routes!(explain::show))
         .routes(routes!(openapi::describe))
         .layer(Extension(Crowd::default()))
         .layer(Extension(Texts::default()))
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    pub(in crate::api) use super::poll::tests::api;
+    pub(in crate::api) use super::view::tests::member;
 }

@@ -73,6 +73,7 @@ pub(super) fn outline() -> OpenApi {
         tag("instances", "Signing in, staying and leaving"),
         tag("services", "Who is there"),
         tag("routes", "Where requests go"),
+        tag("requests", "Why they went where they went"),
         tag("callboard", "The process itself"),
     ]);
     outline

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::bounded_load::BoundedLoad;
 use super::hash::below;
+use super::observe::{Observer, Obstacle, Why};
 use super::{Candidates, Choice};
 use crate::endpoint::Endpoint;
 use crate::names::InstanceId;
@@ -108,7 +109,11 @@ impl<T: Table> Hashed<T> {
     }
 
     /// The first of the key's choices that is admitted and has room, or else is admitted.
-    pub(super) fn pick<F>(&self, choice: Choice<'_, F>) -> Option<&Arc<Endpoint>>
+    pub(super) fn pick<F>(
+        &self,
+        choice: Choice<'_, F>,
+        observer: &mut impl Observer,
+    ) -> Option<&Arc<Endpoint>>
     where
         F: Fn(&Endpoint) -> bool,
     {
@@ -117,20 +122,31 @@ impl<T: Table> Hashed<T> {
         let walk = self.plan.table.choices(choice.hash).take(WALK);
         let everybody = (start..count).chain(0..start);
         let mut full = None;
+        let mut skipped = 0;
         for index in walk.chain(everybody) {
             let Some(Some(endpoint)) = self.slots.get(index) else {
+                skipped += 1;
                 continue;
             };
+            observer.drew(endpoint);
             if !(choice.admits)(endpoint) {
+                observer.passed(endpoint, Obstacle::NotAdmitted);
+                skipped += 1;
                 continue;
             }
             match self.bound {
                 Some(bound) if !bound.has_room(endpoint, choice.in_flight) => {
+                    observer.passed(endpoint, Obstacle::Bounded);
+                    skipped += 1;
                     full.get_or_insert(endpoint);
                 }
-                _ => return Some(endpoint),
+                _ => {
+                    observer.chose(Why::Key(skipped));
+                    return Some(endpoint);
+                }
             }
         }
+        observer.chose(Why::NoRoom);
         full
     }
 
@@ -204,7 +220,12 @@ mod tests {
             admits: |_: &Endpoint| true,
             rng: &mut fastrand::Rng::with_seed(1),
         };
-        hashed.pick(choice).unwrap().instance.id.to_string()
+        hashed
+            .pick(choice, &mut ())
+            .unwrap()
+            .instance
+            .id
+            .to_string()
     }
 
     fn hashed(

@@ -9,13 +9,25 @@
 //! decides. Dividing by the weight there as well would count it twice: of two idle endpoints of
 //! weights 3 and 1 the second would never get anything.
 
-use super::two_choices::Weighted;
+use super::observe::Why;
+use super::two_choices::{Drawn, Rated};
 
 /// Whether the next request is at least as well placed on `a` as on `b`.
-pub(super) fn no_worse((a, a_weight): Weighted<'_>, (b, b_weight): Weighted<'_>) -> bool {
-    let (a_load, b_load) = (u64::from(a.in_flight()), u64::from(b.in_flight()));
-    (a_load == 0 && b_load == 0)
-        || (a_load + 1) * u64::from(b_weight) <= (b_load + 1) * u64::from(a_weight)
+pub(super) fn rate(a: Drawn<'_>, b: Drawn<'_>) -> Rated {
+    let crossed =
+        |one: Drawn<'_>, other: Drawn<'_>| (u64::from(one.in_flight) + 1) * u64::from(other.weight);
+    let score = |drawn: Drawn<'_>| (f64::from(drawn.in_flight) + 1.0) / f64::from(drawn.weight);
+    let (a_load, b_load) = (crossed(a, b), crossed(b, a));
+    let both_idle = a.in_flight == 0 && b.in_flight == 0;
+    Rated {
+        keeps_first: both_idle || a_load <= b_load,
+        scores: [Some(score(a)), Some(score(b))],
+        why: match () {
+            () if both_idle => Why::BothIdle,
+            () if a_load == b_load => Why::Even,
+            () => Why::LessLoaded,
+        },
+    }
 }
 
 #[cfg(test)]
@@ -25,6 +37,13 @@ mod tests {
     use super::super::Algorithm;
     use super::super::testing::{Draws, assert_shares, fleet};
     use super::*;
+
+    fn no_worse(
+        a: (&crate::endpoint::Endpoint, u32),
+        b: (&crate::endpoint::Endpoint, u32),
+    ) -> bool {
+        rate(Drawn::now(a.0, a.1), Drawn::now(b.0, b.1)).keeps_first
+    }
 
     #[test]
     fn idle_endpoints_are_drawn_by_weight() {

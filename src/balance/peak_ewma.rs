@@ -11,16 +11,24 @@
 use std::time::Instant;
 
 use super::ewma;
-use crate::endpoint::Endpoint;
+use super::observe::Why;
+use super::two_choices::{Drawn, Rated};
 
 /// Whether `a` would answer the next request at least as soon as `b`.
-pub(super) fn no_worse(a: &Endpoint, b: &Endpoint, now: Instant) -> bool {
-    let (a_load, b_load) = (a.in_flight(), b.in_flight());
-    match (ewma::micros(a, now), ewma::micros(b, now)) {
-        (Some(a_micros), Some(b_micros)) => {
-            a_micros * (f64::from(a_load) + 1.0) <= b_micros * (f64::from(b_load) + 1.0)
-        }
-        _ => a_load <= b_load,
+pub(super) fn rate(a: Drawn<'_>, b: Drawn<'_>, now: Instant) -> Rated {
+    let cost = |drawn: Drawn<'_>| {
+        let micros = ewma::micros(drawn.endpoint, now)?;
+        Some(micros * (f64::from(drawn.in_flight) + 1.0))
+    };
+    let costs = [cost(a), cost(b)];
+    let (keeps_first, why) = match costs {
+        [Some(a), Some(b)] => (a <= b, Why::Sooner),
+        _ => (a.in_flight <= b.in_flight, Why::Unknown),
+    };
+    Rated {
+        keeps_first,
+        scores: costs.map(|cost| cost.map(|micros| micros / 1e6)),
+        why,
     }
 }
 
@@ -31,6 +39,11 @@ mod tests {
     use super::super::Algorithm;
     use super::super::testing::{Draws, assert_shares, fleet};
     use super::*;
+    use crate::endpoint::Endpoint;
+
+    fn no_worse(a: &Endpoint, b: &Endpoint, now: Instant) -> bool {
+        rate(Drawn::now(a, 1), Drawn::now(b, 1), now).keeps_first
+    }
 
     #[test]
     fn endpoints_without_estimates_are_drawn_by_weight() {

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::draw::Draw;
+use super::observe::{Observer, Obstacle, Why};
 use super::scan::{TRIES, first_admitted};
 use super::{Candidates, Choice};
 use crate::endpoint::Endpoint;
@@ -25,18 +26,26 @@ impl Random {
         }
     }
 
-    pub(super) fn pick<F>(&self, choice: Choice<'_, F>) -> Option<&Arc<Endpoint>>
+    pub(super) fn pick<F>(
+        &self,
+        choice: Choice<'_, F>,
+        observer: &mut impl Observer,
+    ) -> Option<&Arc<Endpoint>>
     where
         F: Fn(&Endpoint) -> bool,
     {
         let mut index = 0;
-        for _ in 0..TRIES {
+        for skipped in 0..TRIES {
             index = self.draw.one(choice.rng);
             let endpoint = self.endpoints.get(index)?;
+            observer.drew(endpoint);
             if (choice.admits)(endpoint) {
+                observer.chose(Why::Drawn(skipped as u32));
                 return Some(endpoint);
             }
+            observer.passed(endpoint, Obstacle::NotAdmitted);
         }
+        observer.chose(Why::Looked);
         first_admitted(&self.endpoints, index, choice.admits)
     }
 }

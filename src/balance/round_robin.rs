@@ -22,6 +22,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::observe::{Observer, Obstacle, Why};
 use super::scan::{TRIES, first_admitted};
 use super::{Candidates, Choice};
 use crate::endpoint::Endpoint;
@@ -59,18 +60,26 @@ impl RoundRobin {
 
     /// An endpoint that isn't admitted forfeits its turn: the next turn is taken as well, not
     /// merely looked at, so that its share falls to all others and not to its successor.
-    pub(super) fn pick<F>(&self, choice: Choice<'_, F>) -> Option<&Arc<Endpoint>>
+    pub(super) fn pick<F>(
+        &self,
+        choice: Choice<'_, F>,
+        observer: &mut impl Observer,
+    ) -> Option<&Arc<Endpoint>>
     where
         F: Fn(&Endpoint) -> bool,
     {
         let mut index = 0;
-        for _ in 0..TRIES {
+        for skipped in 0..TRIES {
             index = self.order.at(self.turns.0.fetch_add(1, Ordering::Relaxed));
             let endpoint = self.endpoints.get(index)?;
+            observer.drew(endpoint);
             if (choice.admits)(endpoint) {
+                observer.chose(Why::Turn(skipped as u32));
                 return Some(endpoint);
             }
+            observer.passed(endpoint, Obstacle::NotAdmitted);
         }
+        observer.chose(Why::Looked);
         first_admitted(&self.endpoints, index, choice.admits)
     }
 }
@@ -256,13 +265,16 @@ mod tests {
                 let rotation = &rotation;
                 scope.spawn(move || {
                     for _ in 0..700 {
-                        let picked = rotation.pick(Choice {
-                            hash: 0,
-                            in_flight: 0,
-                            now: std::time::Instant::now(),
-                            admits: |_: &Endpoint| true,
-                            rng: &mut fastrand::Rng::with_seed(seed),
-                        });
+                        let picked = rotation.pick(
+                            Choice {
+                                hash: 0,
+                                in_flight: 0,
+                                now: std::time::Instant::now(),
+                                admits: |_: &Endpoint| true,
+                                rng: &mut fastrand::Rng::with_seed(seed),
+                            },
+                            &mut (),
+                        );
                         picked.unwrap().start();
                     }
                 });

@@ -12,12 +12,39 @@
 use std::sync::Arc;
 
 use super::draw::Draw;
+use super::observe::{Observer, Obstacle, Why};
 use super::scan::{TRIES, first_admitted};
 use super::{Candidates, Choice};
 use crate::endpoint::Endpoint;
 
-/// An endpoint with its effective weight.
-pub(super) type Weighted<'a> = (&'a Endpoint, u32);
+/// An endpoint that was drawn, as it is compared with the other one.
+#[derive(Clone, Copy)]
+pub(super) struct Drawn<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    /// Its effective weight.
+    pub(super) weight: u32,
+    pub(super) in_flight: u32,
+}
+
+impl<'a> Drawn<'a> {
+    /// With what it has in flight now.
+    pub(super) fn now(endpoint: &'a Endpoint, weight: u32) -> Self {
+        Self {
+            endpoint,
+            weight,
+            in_flight: endpoint.in_flight(),
+        }
+    }
+}
+
+/// What comparing two came to.
+pub(super) struct Rated {
+    /// Whether the first is no worse than the second.
+    pub(super) keeps_first: bool,
+    /// What they were compared by; less is better.
+    pub(super) scores: [Option<f64>; 2],
+    pub(super) why: Why,
+}
 
 #[derive(Debug)]
 pub(super) struct TwoChoices {
@@ -35,12 +62,13 @@ impl TwoChoices {
         }
     }
 
-    /// Keeps the first drawn if it is `no_worse` than the second, so that ties follow the weights. It
-    /// is told each one's effective weight as well.
+    /// Keeps the first drawn if `rate` finds it no worse than the second, so that ties follow the
+    /// weights.
     pub(super) fn pick<F>(
         &self,
         choice: Choice<'_, F>,
-        no_worse: impl Fn(Weighted<'_>, Weighted<'_>) -> bool,
+        rate: impl Fn(Drawn<'_>, Drawn<'_>) -> Rated,
+        observer: &mut impl Observer,
     ) -> Option<&Arc<Endpoint>>
     where
         F: Fn(&Endpoint) -> bool,
@@ -50,18 +78,32 @@ impl TwoChoices {
             let (first, second) = self.draw.two(choice.rng);
             start = first;
             let (a, b) = (self.endpoints.get(first)?, self.endpoints.get(second)?);
-            let (better, other) = if no_worse((a, self.weight(first)), (b, self.weight(second))) {
-                (a, b)
-            } else {
-                (b, a)
-            };
+            let [drawn_a, drawn_b] = [(a, first), (b, second)]
+                .map(|(endpoint, index)| Drawn::now(endpoint, self.weight(index)));
+            let rated = rate(drawn_a, drawn_b);
+            observer.drew(a);
+            observer.rated(a, drawn_a.in_flight, rated.scores[0]);
+            if second != first {
+                observer.drew(b);
+                observer.rated(b, drawn_b.in_flight, rated.scores[1]);
+            }
+            let (better, other) = if rated.keeps_first { (a, b) } else { (b, a) };
             if (choice.admits)(better) {
+                observer.chose(if second == first {
+                    Why::DrawnTwice
+                } else {
+                    rated.why
+                });
                 return Some(better);
             }
+            observer.passed(better, Obstacle::NotAdmitted);
             if (choice.admits)(other) {
+                observer.chose(Why::OtherOut);
                 return Some(other);
             }
+            observer.passed(other, Obstacle::NotAdmitted);
         }
+        observer.chose(Why::Looked);
         first_admitted(&self.endpoints, start, choice.admits)
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::balance::{Algorithm, Candidates, Picker, ewma};
 use crate::endpoint::{Endpoint, Standing};
 
+use super::explain::Known;
 use super::policy::{Panic, Policy};
 use super::shares;
 use super::slot::Slot;
@@ -19,6 +20,8 @@ pub(super) struct Active {
     pub(super) panic: bool,
     /// Who comes before everybody else; nobody if all are alike.
     pub(super) local: Option<Local>,
+    /// Everybody, for explanations.
+    pub(super) known: Box<[Known]>,
 }
 
 impl Active {
@@ -33,6 +36,7 @@ impl Active {
             panic: false,
             policy,
             local: None,
+            known: Box::default(),
         }
     }
 
@@ -55,7 +59,10 @@ impl Active {
         zone: Option<&str>,
         previous: &Self,
     ) -> Self {
-        let slots: Vec<&Slot> = slots.filter(|slot| slot.endpoint.weight > 0).collect();
+        let all: Vec<&Slot> = slots.collect();
+        let slots: Vec<&Slot> = (all.iter().copied())
+            .filter(|slot| slot.endpoint.weight > 0)
+            .collect();
         let members = Self::members(slots.iter().copied());
         if policy.balance.algorithm == Algorithm::PeakEwma {
             // A newcomer at 0 would draw all the traffic.
@@ -90,6 +97,9 @@ impl Active {
             panic,
             policy: Arc::clone(policy),
             local,
+            known: (all.iter())
+                .map(|slot| Known::of(slot, admits(slot.endpoint.standing(), panic)))
+                .collect(),
         }
     }
 }

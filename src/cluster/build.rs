@@ -42,6 +42,7 @@ impl Cluster {
             panic: false,
             policy,
             local: None,
+            known: Box::default(),
         };
         let mut control = self.control();
         let next = Active::build(&control.policy, control.slots.values(), self.zone(), &whole);

@@ -1,6 +1,6 @@
 //! All clusters, by service.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,7 @@ impl Clusters {
                     prober,
                     witness: Box::new(witness),
                     zone,
+                    revision: AtomicU64::new(0),
                 }),
             }),
         }
@@ -245,6 +246,8 @@ impl Observer for Clusters {
                 None => self.vacate(service, &mut vacant),
             }
         }
+        let revision = &self.shared.surroundings.revision;
+        revision.store(snapshot.revision.0, Ordering::Relaxed);
     }
 
     fn leases_changed(&self, members: &[(ServiceName, InstanceId)], now: Instant) {

@@ -6,12 +6,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::balance::observe::Observer;
 use crate::balance::{Choice, Picker, ewma};
 use crate::endpoint::{Endpoint, Standing, Ticket};
 use crate::health::outlier::tally::Scale;
 
 use super::Cluster;
 use super::active::Active;
+use super::explain::Eye;
 use super::limit::Limit;
 use super::zone;
 
@@ -76,9 +78,21 @@ pub struct Tried {
     /// Each with the number of its comeback at the time.
     keys: Vec<(u64, u32)>,
     answered: bool,
+    /// Where picks for it leave what they see.
+    eye: Option<Eye>,
 }
 
 impl Tried {
+    /// Has every pick for the request leave what it sees in [`Tried::eye`] from now on.
+    pub fn explain(&mut self) {
+        self.eye.get_or_insert_default();
+    }
+
+    /// Where picks leave what they see, if that was asked for.
+    pub fn eye(&self) -> Option<&Eye> {
+        self.eye.as_ref()
+    }
+
     /// Remembers an endpoint.
     pub fn add(&mut self, endpoint: &Endpoint) {
         self.keys.push((endpoint.key(), endpoint.comebacks()));
@@ -169,7 +183,11 @@ impl Cluster {
         for _ in 0..MAX_LOST_RACES {
             let active = self.active.load();
             let limits = &active.policy.limits;
-            let endpoint = match self.choose(&active, hash, tried, now) {
+            let chosen = match &tried.eye {
+                None => self.choose(&active, hash, tried, now),
+                Some(eye) => self.choose_seen(&active, (hash, tried, now), eye),
+            };
+            let endpoint = match chosen {
                 Ok(endpoint) => endpoint,
                 // Whoever was there may have left for others, published meanwhile.
                 Err(_) if !Arc::ptr_eq(&active, &self.active.load()) => continue,
@@ -241,6 +259,19 @@ impl Cluster {
         tried: &Tried,
         now: Instant,
     ) -> Result<&'a Arc<Endpoint>, Nobody> {
+        let chosen = self.choose_before(active, hash, tried, now, &mut ());
+        chosen.map(|(endpoint, _)| endpoint)
+    }
+
+    /// Chooses while `observer` hears how, and says whether the request stays in the proxy's zone.
+    pub(super) fn choose_before<'a>(
+        &self,
+        active: &'a Active,
+        hash: u64,
+        tried: &Tried,
+        now: Instant,
+        observer: &mut impl Observer,
+    ) -> Result<(&'a Arc<Endpoint>, bool), Nobody> {
         let in_flight = self.in_flight.load(Ordering::Relaxed);
         let most = active.policy.limits.in_flight_per_instance;
         let full = Cell::new(None);
@@ -250,22 +281,23 @@ impl Cluster {
             active.lets_in(endpoint) && !tried.contains(endpoint) && has_room(endpoint, most, &full)
         };
         let chosen = RNG.with_borrow_mut(|rng| {
-            let from = |picker: &'a Picker, rng: &mut fastrand::Rng| {
-                picker.pick(Choice {
+            let mut from = |picker: &'a Picker, rng: &mut fastrand::Rng| {
+                let choice = Choice {
                     hash,
                     in_flight,
                     now,
                     admits,
                     rng,
-                })
+                };
+                picker.pick_before(choice, observer)
             };
             if let Some(local) = &active.local
                 && local.takes(self.local_in_flight.load(Ordering::Relaxed), in_flight, rng)
                 && let Some(endpoint) = from(&local.picker, rng)
             {
-                return Some(endpoint);
+                return Some((endpoint, true));
             }
-            from(&active.picker, rng)
+            from(&active.picker, rng).map(|endpoint| (endpoint, false))
         });
         chosen.ok_or_else(|| full.get().map_or(nobody(tried), Nobody::Full))
     }

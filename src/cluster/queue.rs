@@ -64,12 +64,17 @@ impl Cluster {
             match self.pick(hash, tried, Instant::now()) {
                 Ok(pick) => return Ok(pick),
                 Err(nobody) if terms(&self.active.load().policy, nobody, tried).is_none() => {
+                    self.see_refused(hash, tried, false);
                     return Err(Refusal::Nobody(nobody));
                 }
                 Err(_) => {}
             }
         }
-        self.wait(hash, tried, deadline).await
+        let waited = self.wait(hash, tried, deadline).await;
+        if let Err(refusal) = &waited {
+            self.see_refused(hash, tried, matches!(refusal, Refusal::Waited(..)));
+        }
+        waited
     }
 
     /// Whether somebody waits here.
@@ -94,7 +99,12 @@ impl Cluster {
         let started = Instant::now();
         let (mut place, lined_up) = self.line_up(hash, tried);
         let (obstacle, patience) = match lined_up {
-            LinedUp::Waits(obstacle, patience) => (obstacle, patience),
+            LinedUp::Waits(obstacle, patience) => {
+                if let Some(eye) = tried.eye() {
+                    eye.waits(obstacle);
+                }
+                (obstacle, patience)
+            }
             LinedUp::Refused(refusal) => return Err(refusal),
             LinedUp::Given => return place.given(None),
         };

@@ -20,6 +20,7 @@ use crate::registry::suspects::Testimony;
 use crate::tls;
 
 use super::Cluster;
+use super::explain::shortened;
 use super::policy::{Admission, Policy};
 use super::shares::Share;
 use super::status::Status;
@@ -342,6 +343,12 @@ impl Slot {
 
     pub(super) fn availability(&self) -> Availability {
         self.evidence().availability()
+    }
+
+    /// Its availability, and why it is not ready.
+    pub(super) fn explained(&self) -> (Availability, Option<Arc<str>>) {
+        let evidence = self.evidence();
+        (evidence.availability(), evidence.reason().map(shortened))
     }
 
     /// Whether requests may go to it.

@@ -2,6 +2,7 @@
 
 use crate::health::availability::Availability;
 
+use super::Cluster;
 use super::load::Report;
 
 /// The observable state of one endpoint.
@@ -19,4 +20,21 @@ pub struct Status {
     pub effective_weight: f64,
     /// What it reported last of its load, if that is not too long ago.
     pub load: Option<Report>,
+}
+
+impl Cluster {
+    /// How many members there are of each availability, by its place among the variants. Looks at
+    /// all of them.
+    pub fn census(&self) -> [u32; 7] {
+        let mut census = [0; 7];
+        for slot in self.control().slots.values() {
+            census[slot.availability() as usize] += 1;
+        }
+        census
+    }
+
+    /// Whether last resorts serve, because so many members are out.
+    pub fn is_panicking(&self) -> bool {
+        self.active.load().panic
+    }
 }

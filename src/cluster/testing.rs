@@ -18,6 +18,7 @@ pub(super) fn cluster(policy: &Policy, zone: Option<&str>) -> Arc<Cluster> {
         prober: Prober::new(1).0,
         witness: Box::new(()),
         zone: zone.map(str::to_owned),
+        revision: Default::default(),
     };
     Arc::new(Cluster::new(
         "web".parse().unwrap(),

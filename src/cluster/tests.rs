@@ -52,6 +52,7 @@ impl Scene {
             prober: Prober::new(1).0,
             witness: Box::new(Ear(Arc::clone(&told))),
             zone: None,
+            revision: Default::default(),
         };
         let cluster = Arc::new(Cluster::new(
             "web".parse().unwrap(),

@@ -9,6 +9,7 @@ use crate::cluster::pick::Nobody;
 use crate::cluster::queue::Refusal;
 use crate::route::path::has_dot_segment;
 use crate::route::table::{Found, Request};
+use crate::telemetry::explain::{Policy, Routed};
 use crate::tls::Identity;
 
 use super::context::{Context, Target};
@@ -24,6 +25,9 @@ impl DataPlane {
         let head = session.req_header();
         context.identify(session, &settings.trusted_proxies);
         let watch = self.telemetry.watch(&head.headers, context.client);
+        if watch.explained {
+            context.tried.explain();
+        }
         context.trail.begin(watch);
         let path = head.uri.path();
         if !headers::names_host(head) {
@@ -41,12 +45,20 @@ impl DataPlane {
         };
         let client = context.client;
         let live = self.splits.live();
-        let found = live
-            .table
-            .find(&request, |route| {
-                hash_key::draw(route.split_on.as_ref(), head, client)
-            })
-            .ok_or_else(|| Failure::no_route(&request))?;
+        let found = live.table.find(&request, |route| {
+            hash_key::draw(route.split_on.as_ref(), head, client)
+        });
+        if let Some(notes) = context.trail.notes() {
+            let split_on = (found.as_ref())
+                .and_then(|found| found.route)
+                .and_then(|route| route.split_on.as_ref())
+                .filter(|part| hash_key::has(part, head));
+            notes.routed = Some(Routed {
+                why: live.table.explain(&request, found.as_ref()),
+                by: split_on.map_or_else(|| "chance".into(), hash_key::word),
+            });
+        }
+        let found = found.ok_or_else(|| Failure::no_route(&request))?;
         let cluster = self.cluster(&found, context)?;
         let arrived = context.arrived();
         context.aimed(&found, || {
@@ -66,8 +78,19 @@ impl DataPlane {
         if let Some(call) = &context.call {
             call.govern(&mut rules.timeouts);
         }
+        let balance = &policy.balance;
+        let hash = hash_key::of(&balance.hash_on, head, context.client);
+        if let Some(notes) = context.trail.notes() {
+            notes.copied_to = (context.copy.as_ref()).map(|copy| copy.service().as_str().into());
+            notes.policy = Some(Policy {
+                algorithm: balance.algorithm,
+                hash_on: hash_key::word(&balance.hash_on),
+                hash: balance.algorithm.hashes().then_some(hash),
+                has_part: hash_key::has(&balance.hash_on, head),
+            });
+        }
         Ok(Target {
-            hash: hash_key::of(&policy.balance.hash_on, head, context.client),
+            hash,
             strip: found.strip,
             rules,
             policy,

@@ -14,6 +14,7 @@ use crate::cluster::Cluster;
 use crate::cluster::pick::{Outcome, Pick, Tried};
 use crate::cluster::policy::Policy;
 use crate::grpc::Code;
+use crate::telemetry::record;
 
 use super::attempt::{Arrival, Attempt, Deadlines};
 use super::failure::Failure;
@@ -23,6 +24,7 @@ use super::grpc::Call;
 use super::mirror::MirrorCopy;
 use super::request_id;
 use super::rules::Rules;
+use super::ruling::Ruling;
 use super::trail::Trail;
 use super::tries::Tries;
 use super::watchdog::Timer;
@@ -241,6 +243,10 @@ impl Context {
         if let Some(pick) = self.pick.take() {
             pick.withdraw();
         }
+        (self.trail).ended(|| record::Outcome::Withdrawn, self.arrived.elapsed());
+        self.trail.ruled(Ruling::AgainFor(
+            "the instance had left before it was sent anything",
+        ));
         let error = Error::explain(ErrorType::InternalError, "the instance has just left");
         Err(error.into_up())
     }

@@ -1,6 +1,7 @@
 //! The part of a request that the hash algorithms hash.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use pingora::http::RequestHeader;
@@ -24,6 +25,27 @@ pub(super) fn of(hash_on: &HashOn, request: &RequestHeader, client: IpAddr) -> u
         HashOn::ClientIp => Some(of_client(client)),
     };
     hashed.unwrap_or_else(|| fastrand::u64(..))
+}
+
+/// Whether the request has the part that is hashed.
+pub(super) fn has(hash_on: &HashOn, request: &RequestHeader) -> bool {
+    match hash_on {
+        HashOn::Header(name) => request.headers.contains_key(name),
+        HashOn::Cookie(name) => cookie(&request.headers, name).is_some(),
+        HashOn::Query(name) => query(request.uri.query(), name).is_some(),
+        HashOn::Path | HashOn::ClientIp => true,
+    }
+}
+
+/// What the configuration calls the part that is hashed.
+pub(super) fn word(hash_on: &HashOn) -> Arc<str> {
+    match hash_on {
+        HashOn::Header(name) => format!("header:{name}").into(),
+        HashOn::Cookie(name) => format!("cookie:{name}").into(),
+        HashOn::Query(name) => format!("query:{name}").into(),
+        HashOn::Path => "path".into(),
+        HashOn::ClientIp => "client_ip".into(),
+    }
 }
 
 /// The hash of a client's address.

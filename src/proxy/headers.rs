@@ -11,6 +11,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use crate::telemetry::explain;
 use crate::tls::Identity;
 
 use super::context::Context;
@@ -84,6 +85,7 @@ pub(super) fn forward(
     stripped: Option<String>,
 ) -> Result<()> {
     request.insert_header(request_id::HEADER, context.request_id().clone())?;
+    request.remove_header(explain::HEADER);
     if !context.peer_is_trusted {
         // Whoever is told that a request is a copy may well leave out what it is to bring about.
         request.remove_header(mirror::HEADER);

@@ -76,6 +76,11 @@ impl Mirrors {
 }
 
 impl MirrorCopy {
+    /// The service that it goes to.
+    pub(super) fn service(&self) -> &ServiceName {
+        &self.service
+    }
+
     fn add(&mut self, part: &Bytes, mirrors: &Mirrors) -> Result<(), &'static str> {
         if self.body.len() + part.len() > MAX_BODY {
             return Err("its body is too long");

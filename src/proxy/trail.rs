@@ -10,15 +10,18 @@ use std::time::{Duration, Instant, SystemTime};
 use http::StatusCode;
 use pingora_proxy::Session;
 
-use crate::cluster::pick::Pick;
+use crate::cluster::explain::Sight;
+use crate::cluster::pick::{Nobody, Pick, Tried};
 use crate::grpc::Code;
 use crate::route::table::Found;
+use crate::telemetry::explain::{Notes, Refused, Tried as Noted, Waited};
 use crate::telemetry::record::{self, Attempt, Outcome, Record};
 use crate::telemetry::{Telemetry, Watch};
 
 use super::context::Context;
 use super::counters::Counters;
 use super::failure::Failure;
+use super::ruling::Ruling;
 use super::{connection, headers};
 
 /// What is noted of one request.
@@ -45,12 +48,19 @@ pub(super) struct Detail {
     route: Option<Arc<str>>,
     attempts: Vec<Attempt>,
     failure: Option<Failure>,
+    /// What explains it, if it is to be explained.
+    notes: Option<Box<Notes>>,
 }
 
 impl Trail {
     /// The request is known; `watch` says who wants to know of it.
     pub(super) fn begin(&mut self, watch: Watch) {
-        self.detail = watch.wants_record().then(Box::default);
+        self.detail = watch.wants_record().then(|| {
+            Box::new(Detail {
+                notes: watch.explained.then(Box::default),
+                ..Detail::default()
+            })
+        });
         self.watch = watch;
     }
 
@@ -116,6 +126,53 @@ impl Trail {
         self.counters.as_mut()
     }
 
+    /// What explains the request, if it is to be explained.
+    pub(super) fn notes(&mut self) -> Option<&mut Notes> {
+        self.detail.as_mut()?.notes.as_deref_mut()
+    }
+
+    /// The pick of the present try has seen this, after it `waited`.
+    pub(super) fn saw(&mut self, tried: &Tried, waited: Duration) {
+        let Some(detail) = &mut self.detail else {
+            return;
+        };
+        let (Some(notes), Some(eye)) = (&mut detail.notes, tried.eye()) else {
+            return;
+        };
+        let place = detail.attempts.len().saturating_sub(1);
+        notes.tried.resize_with(place, Noted::default);
+        notes.tried.push(Noted {
+            sight: eye.sight(),
+            waited: waited_for(eye.waited_for(), waited),
+            ..Noted::default()
+        });
+    }
+
+    /// No instance could be picked for a try that began at `began`, for this `failure`.
+    pub(super) fn refused(
+        &mut self,
+        tried: &Tried,
+        failure: &Failure,
+        at: Duration,
+        waited: Duration,
+    ) {
+        if let (Some(notes), Some(eye)) = (self.notes(), tried.eye()) {
+            notes.refused = Some(Refused {
+                at,
+                sight: eye.sight().map(Sight::refused),
+                waited: waited_for(eye.waited_for(), waited),
+                because: failure.detail().to_owned(),
+            });
+        }
+    }
+
+    /// This follows from the outcome of the present try.
+    pub(super) fn ruled(&mut self, ruling: Ruling) {
+        if let Some(noted) = self.notes().and_then(|notes| notes.tried.last_mut()) {
+            noted.next = Some(ruling.to_string());
+        }
+    }
+
     /// It has led to no service, and is answered with `status`.
     pub(super) fn unrouted(&mut self, telemetry: &Telemetry, status: StatusCode) {
         if self.counters.is_none() && mem::take(&mut self.watch.counted) {
@@ -156,6 +213,7 @@ impl Trail {
 /// The request of `session` is over.
 pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Context) {
     let mut trail = mem::take(&mut context.trail);
+    let notes = (trail.detail.as_mut()).and_then(|detail| detail.notes.take());
     let (arrived, now) = (context.arrived(), Instant::now());
     let answer = session.response_written();
     // What switches protocols is not written through the session.
@@ -198,4 +256,16 @@ pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Con
         client_left: trail.client_left,
     };
     telemetry.finish(&record, &trail.watch);
+    if let Some(notes) = notes {
+        telemetry.explain(&record, *notes);
+    }
+}
+
+fn waited_for(obstacle: Option<Nobody>, time: Duration) -> Option<Waited> {
+    let behind = match obstacle? {
+        Nobody::Full(limit) => format!("in the queue: {limit} reached"),
+        Nobody::Available => "held: no instance was available".to_owned(),
+        Nobody::Untried => "held: every available instance had been tried".to_owned(),
+    };
+    Some(Waited { time, behind })
 }

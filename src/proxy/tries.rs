@@ -27,6 +27,7 @@ use super::gate::Gate;
 use super::patience;
 use super::peer;
 use super::retry::{self, Fault, MAX_TRIES};
+use super::ruling::Ruling;
 use super::verdict::Verdict;
 use super::watchdog::{self, Timer};
 
@@ -36,6 +37,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The longest limit that Pingora is given, which keeps the alarm of every read and write until it
 /// rings.
 const LONGEST_ALARM: Duration = Duration::from_secs(60 * 60);
+
+const NO_TIME: Ruling = Ruling::Over("no time is left");
+const TOO_LONG: Ruling = Ruling::Over("its body is longer than retry.buffer");
 
 /// What the tries of one request have in common.
 #[derive(Default)]
@@ -123,6 +127,8 @@ impl Context {
                     } else {
                         Failure::of_refusal(&self.target()?.cluster, refusal, last)
                     };
+                    let at = now.saturating_duration_since(self.arrived());
+                    (self.trail).refused(&self.tried, &failure, at, now.elapsed());
                     return Err(self.fail(failure));
                 }
             }
@@ -165,6 +171,8 @@ impl Context {
         });
         self.tries.alone = alone;
         self.trail.picked(&pick, self.arrived());
+        let waited = pick.started().saturating_duration_since(now);
+        self.trail.saw(&self.tried, waited);
         self.pick = Some(pick);
         Ok(Box::new(peer))
     }
@@ -250,10 +258,17 @@ impl Context {
         let timed_out = *error.etype() == ErrorType::ConnectTimedout;
         error.set_retry(false);
         let Some(target) = &self.target else { return };
-        let retry = Fault::Connect { timed_out }.is_covered(&target.policy.retry.on);
+        let fault = Fault::Connect { timed_out };
+        let retry = fault.is_covered(&target.policy.retry.on);
+        self.trail.ruled(if retry {
+            Ruling::Again(fault)
+        } else {
+            Ruling::NotCovered(fault)
+        });
         let failure = Failure::of_connect(&peer._address, error, target.rules.timeouts.connect);
         if timed_out && self.remaining(now).is_zero() {
             // It was given less than `connect`.
+            self.trail.ruled(NO_TIME);
             self.failure = Some(self.too_late());
             if let Some(pick) = self.pick.take() {
                 pick.withdraw();
@@ -273,6 +288,9 @@ impl Context {
         verdict: Verdict,
         now: Instant,
     ) -> Result<()> {
+        if verdict.fault.is_none() {
+            self.trail.ruled(Ruling::PassedOn);
+        }
         let Some(fault) = (verdict.fault).filter(|&fault| self.has_better(session, fault, now))
         else {
             match (verdict.outcome, &mut self.pick) {
@@ -312,6 +330,8 @@ impl Context {
         self.tries.next = next.ok();
         if self.tries.next.is_none() {
             self.tries.permit = None;
+            self.trail
+                .ruled(Ruling::Over("no other instance can be picked"));
         }
         self.tries.next.is_some()
     }
@@ -346,10 +366,12 @@ impl Context {
         if *error.esource() != ErrorSource::Upstream {
             // The client left, or callboard itself failed.
             self.pick = None;
+            self.trail.ruled(Ruling::Over("the client left"));
             return;
         }
         let asked = attempt.as_ref().is_some_and(Attempt::has_asked);
         if !attempt.as_ref().is_none_or(Attempt::is_unanswered) {
+            self.trail.ruled(Ruling::Over("its answer had begun"));
             let past_total = self.is_past_total(now).then_some(Timer::Total);
             let timer = past_total.or(fired);
             self.failure = Some(match timer {
@@ -365,6 +387,7 @@ impl Context {
         }
         if let Some(timer @ (Timer::Request | Timer::Total)) = fired {
             self.failure = Some(self.ran_out(timer, Some(peer)));
+            self.trail.ruled(NO_TIME);
             if asked {
                 self.give_up_pick(Outcome::Failed, now);
             } else {
@@ -386,23 +409,40 @@ impl Context {
             let refused = Fault::Connect { timed_out: false };
             let wanted = self.target.as_ref().map(|target| &target.policy.retry.on);
             let again = wanted.is_some_and(|on| refused.is_covered(on));
-            error.set_retry(again && self.has_all(session));
+            let ruling = match (again, self.has_all(session)) {
+                (true, true) => Ruling::Again(refused),
+                (true, false) => TOO_LONG,
+                (false, _) => Ruling::NotCovered(refused),
+            };
+            self.trail.ruled(ruling);
+            error.set_retry(ruling.is_again());
             return;
         }
         if fired.is_none() && !self.tries.burnt && is_unseen(error) {
             self.spare_pick();
-            error.set_retry(self.has_all(session));
+            let ruling = if self.has_all(session) {
+                Ruling::AgainFor("the instance says that it has not looked at the request")
+            } else {
+                TOO_LONG
+            };
+            self.trail.ruled(ruling);
+            error.set_retry(ruling.is_again());
             return;
         }
         if reused && fired.is_none() && is_closed(error) {
-            let again = !self.tries.burnt && self.is_repeatable(session);
+            let ruling = match self.is_repeatable(session) {
+                true if self.tries.burnt => Ruling::Over("a kept connection had failed it before"),
+                true => Ruling::AgainFor("the instance had closed the kept connection"),
+                false => self.unrepeatable(session),
+            };
+            self.trail.ruled(ruling);
             debug!(
                 "{}: {} had closed a kept connection",
                 self.name(),
                 peer._address
             );
             self.spare_pick();
-            error.set_retry(again);
+            error.set_retry(ruling.is_again());
             return;
         }
         self.give_up_pick(Outcome::Failed, now);
@@ -420,18 +460,38 @@ impl Context {
 
     /// Whether the request, which was sent, is sent once more; takes its part of the budget if so.
     fn may_repeat(&mut self, session: &Session, fault: Fault, now: Instant) -> bool {
+        let ruling = self.rule(session, fault, now);
+        self.trail.ruled(ruling);
+        if ruling.is_again() {
+            self.tries.repeats += 1;
+            self.tries.pause = retry::back_off(self.tries.repeats, fastrand::f64());
+        }
+        ruling.is_again()
+    }
+
+    fn rule(&mut self, session: &Session, fault: Fault, now: Instant) -> Ruling {
         let Some(target) = &self.target else {
-            return false;
+            return Ruling::Over("it has no target");
         };
-        let wanted = fault.is_covered(&target.policy.retry.on)
-            && self.tries.repeats < target.rules.attempts
-            && self.tries.made < MAX_TRIES
-            && (self.is_repeatable(session)
-                // Who says so has not worked on the call, whatever it is.
-                || (fault == Fault::Unavailable && self.has_all(session)))
-            && !self.remaining(now).is_zero();
-        if !wanted {
-            return false;
+        if !fault.is_covered(&target.policy.retry.on) {
+            return match fault {
+                Fault::Status(_) | Fault::Unavailable => Ruling::PassedOn,
+                _ => Ruling::NotCovered(fault),
+            };
+        }
+        if self.tries.repeats >= target.rules.attempts {
+            return Ruling::UsedUp(target.rules.attempts);
+        }
+        if self.tries.made >= MAX_TRIES {
+            return Ruling::TooOften;
+        }
+        // Who says that it is unavailable has not worked on the call, whatever it is.
+        let unseen = fault == Fault::Unavailable && self.has_all(session);
+        if !unseen && !self.is_repeatable(session) {
+            return self.unrepeatable(session);
+        }
+        if self.remaining(now).is_zero() {
+            return NO_TIME;
         }
         self.tries.permit = None;
         self.tries.permit = target.cluster.try_retry();
@@ -439,11 +499,18 @@ impl Context {
             if let Some(counters) = self.trail.counters() {
                 counters.denied();
             }
-            return false;
+            return Ruling::Over("the budget is used up");
         }
-        self.tries.repeats += 1;
-        self.tries.pause = retry::back_off(self.tries.repeats, fastrand::f64());
-        true
+        Ruling::Again(fault)
+    }
+
+    /// Why the request may not be sent twice.
+    fn unrepeatable(&self, session: &Session) -> Ruling {
+        if session.req_header().method.is_idempotent() {
+            TOO_LONG
+        } else {
+            Ruling::Over("its method is not idempotent")
+        }
     }
 
     /// Whether the request may be sent twice.

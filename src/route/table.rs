@@ -46,16 +46,16 @@ static DEFAULT_LABEL: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("default_r
 /// All routes, ready to be matched.
 #[derive(Debug)]
 pub struct Routes {
-    routes: Vec<Route>,
+    pub(super) routes: Vec<Route>,
     /// What each of them is called: by its name, or else by its place in the configuration.
-    labels: Vec<Arc<str>>,
+    pub(super) labels: Vec<Arc<str>>,
     /// The split of each of them.
     sides: Vec<Sides>,
     /// For each host that a route names in full: the routes that name it, in order.
     by_host: HashMap<String, Vec<usize>, RandomState>,
     /// The routes that name no host or a wildcard, in order.
     other_hosts: Vec<usize>,
-    default_routes: Option<DefaultRoutes>,
+    pub(super) default_routes: Option<DefaultRoutes>,
 }
 
 impl Routes {
@@ -169,7 +169,7 @@ impl Routes {
 
 impl Match {
     /// Whether a request is matched; `host` is its host in lower case.
-    fn admits(&self, request: &Request<'_>, host: Option<&str>) -> bool {
+    pub(super) fn admits(&self, request: &Request<'_>, host: Option<&str>) -> bool {
         self.host_matches(host)
             && self
                 .path
@@ -187,7 +187,7 @@ impl Match {
     }
 
     /// Whether this host, in lower case, is matched.
-    fn host_matches(&self, host: Option<&str>) -> bool {
+    pub(super) fn host_matches(&self, host: Option<&str>) -> bool {
         match (&self.host, host) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -200,7 +200,7 @@ impl Match {
 }
 
 /// Whether a client with this name or URI is meant by this pattern.
-fn client_is(pattern: &str, name: &str) -> bool {
+pub(super) fn client_is(pattern: &str, name: &str) -> bool {
     let is_uri = |text: &str| text.contains(':');
     match (pattern.strip_prefix('*'), pattern.strip_suffix('*')) {
         (Some(suffix), _) => !is_uri(name) && name.len() > suffix.len() && name.ends_with(suffix),
@@ -231,7 +231,7 @@ fn normalize(path: &mut Option<String>) {
     }
 }
 
-fn lower_case(text: &str) -> Cow<'_, str> {
+pub(super) fn lower_case(text: &str) -> Cow<'_, str> {
     if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(text.to_ascii_lowercase())
     } else {

@@ -165,7 +165,7 @@ impl Filter {
         }
     }
 
-    fn admits(&self, member: &Member, availability: Availability) -> bool {
+    pub(super) fn admits(&self, member: &Member, availability: Availability) -> bool {
         (self.statuses.is_empty() || self.statuses.contains(&availability))
             && self.describes(&member.instance)
     }

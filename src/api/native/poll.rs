@@ -97,6 +97,7 @@ pub(super) mod tests {
     use futures_util::FutureExt;
     use tokio::sync::watch;
 
+    use crate::api::live::Live;
     use crate::api::query::tests::query;
     use crate::cluster::clusters::Clusters;
     use crate::cluster::policy::Policies;
@@ -110,7 +111,7 @@ pub(super) mod tests {
     use super::*;
 
     /// An API with nobody in it.
-    pub(in crate::api::native) fn api(closing: watch::Receiver<bool>) -> Api {
+    pub(in crate::api) fn api(closing: watch::Receiver<bool>) -> Api {
         let (prober, _probes) = Prober::new(1);
         let clusters = Clusters::new(Policies::default(), prober, ());
         let rules = Rules {
@@ -124,11 +125,13 @@ pub(super) mod tests {
             limits: Limits::default(),
         };
         let observer = Arc::new(clusters.clone());
+        let registry = Registry::start(Box::new(MemoryStore::default()), rules, observer).unwrap();
         Api {
+            live: Live::new(clusters.clone(), registry.clone(), || 0),
             telemetry: Arc::new(Telemetry::new(telemetry::Settings::default()).unwrap()),
             mirrored_from: None,
             splits: Arc::new(Splits::new(Routing::default())),
-            registry: Registry::start(Box::new(MemoryStore::default()), rules, observer).unwrap(),
+            registry,
             clusters,
             closing,
         }

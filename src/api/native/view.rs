@@ -261,7 +261,7 @@ pub(super) mod tests {
     use super::*;
 
     /// A static member whose every revision is `revision`.
-    pub(in crate::api::native) fn member(service: &str, id: &str, revision: u64) -> Arc<Member> {
+    pub(in crate::api) fn member(service: &str, id: &str, revision: u64) -> Arc<Member> {
         let instance = Instance {
             service: service.parse().unwrap(),
             id: id.parse().unwrap(),

@@ -50,6 +50,9 @@ problems! {
     Open: InvalidFields;
     /// Of a call that looks at a list.
     ListProblems: Unauthenticated InvalidToken InsufficientScope InvalidFields RateLimited;
+    /// Of a call that follows figures.
+    LiveProblems: Unauthenticated InvalidToken InsufficientScope InvalidFields RateLimited
+        LimitReached;
     /// Of a call that looks at one service.
     ServiceProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute UnknownService
         InvalidFields RateLimited;
@@ -82,6 +85,9 @@ problems! {
         UnknownInstance Fenced DrainEnded ReadOnly InvalidFields RateLimited Unavailable StorageFull;
     /// Of a call that looks at one route.
     RouteProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute UnknownRoute
+        InvalidFields RateLimited;
+    /// Of a call that looks at one request's explanation.
+    ExplainProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute UnknownRequest
         InvalidFields RateLimited;
     /// Of a call that changes a route's split.
     SplitProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken InsufficientScope

@@ -22,6 +22,8 @@ pub enum Kind {
     UnknownInstance,
     /// The configuration names no such route.
     UnknownRoute,
+    /// No explanation of this request is kept.
+    UnknownRequest,
     /// The path is right and the method is not.
     MethodNotAllowed,
     /// The call comes from an earlier life of the instance.
@@ -119,6 +121,11 @@ impl Kind {
                 S::NOT_FOUND,
                 "urn:callboard:problem:unknown-route",
                 "No route has this name",
+            ),
+            Self::UnknownRequest => (
+                S::NOT_FOUND,
+                "urn:callboard:problem:unknown-request",
+                "No explanation of the request is kept",
             ),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
