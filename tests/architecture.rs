@@ -68,6 +68,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("dashboard", &[]),
     (
         "api",
         &[
@@ -82,6 +83,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cluster",
             "route",
             "telemetry",
+            "dashboard",
         ],
     ),
     (
