@@ -171,8 +171,8 @@ impl ProxyHttp for DataPlane {
                 }
             }
             Err(failure) => {
-                context.trail.failed(&failure);
                 let is_call = context.call.is_some();
+                context.trail.failed(&failure, is_call);
                 let status = if is_call {
                     StatusCode::OK
                 } else {
@@ -343,7 +343,7 @@ impl ProxyHttp for DataPlane {
         if context.call.is_some()
             && let Some(code) = Code::of(trailers)
         {
-            context.trail.call_ended(code);
+            context.trail.called(code);
             let retry_after = grpc::pushback(trailers).and_then(Result::ok);
             if let Some(counters) = context.trail.counters() {
                 counters.ended(code);
@@ -443,7 +443,7 @@ impl ProxyHttp for DataPlane {
                 can_reuse_downstream: false,
             };
         };
-        context.trail.failed(&failure);
+        context.trail.failed(&failure, context.call.is_some());
         let error_code = failure.status().as_u16();
         let has_begun = (session.response_written()).is_some_and(|h| !h.status.is_informational());
         let answered = match &context.call {

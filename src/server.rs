@@ -77,6 +77,8 @@ const PROBE_CONCURRENCY: usize = 256;
 const LAST_LINES: Duration = Duration::from_secs(1);
 /// Idle connections kept per worker thread to all instances together.
 const UPSTREAM_POOL: usize = 4_096;
+/// How long the end of the process waits for the last traces to be exported.
+const TRACES_GRACE: Duration = Duration::from_secs(1);
 
 /// Why callboard could not start.
 #[derive(Debug, thiserror::Error)]
@@ -280,6 +282,7 @@ fn serve(
         }),
     });
     telemetry.access_log().close(LAST_LINES);
+    telemetry.tracer().close(TRACES_GRACE);
     match failure.get() {
         Some(why) => Err(TakeOverError::Withdrawn(why.clone()).into()),
         None => Ok(()),

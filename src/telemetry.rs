@@ -161,7 +161,7 @@ impl Telemetry {
             logged_if_failed: access_log.is_some(),
             explained: (settings.explain.as_ref())
                 .is_some_and(|settings| settings.draw(headers, client)),
-            trace: (settings.traces.as_ref()).map(|settings| settings.begin(headers)),
+            trace: (settings.traces.as_ref()).map(|settings| self.tracer.begin(settings, headers)),
         }
     }
 

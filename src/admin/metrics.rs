@@ -6,7 +6,6 @@
 //! asks, so that it costs nothing in between. Reading takes no lock that a request waits for, but for
 //! those of a service's instances, one service at a time.
 
-mod access_log;
 mod certificates;
 mod classic;
 mod configuration;
@@ -16,6 +15,7 @@ mod page;
 mod process;
 mod requests;
 mod services;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,20 +28,24 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
+use tokio::sync::Semaphore;
 use utoipa::IntoResponses;
 use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
 use super::Sources;
-use access_log::AccessLog;
 use certificates::Certificates;
 use classic::Classic;
 use configuration::Configuration;
 use connections::Connections;
 use requests::Requests;
 use services::Services;
+use telling::Telling;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Pages that are made at a time: with many services each is large.
+static MAKING: Semaphore = Semaphore::const_new(2);
 
 /// Figures for a monitoring system
 ///
@@ -55,6 +59,9 @@ const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 )]
 pub(super) async fn metrics(State(sources): State<Sources>, headers: HeaderMap) -> Response {
     let format = Format::of(&headers);
+    let Ok(_making) = MAKING.acquire().await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
     // With many services it takes a while, in which the other callers are served.
     let page = tokio::task::spawn_blocking(move || format.page(&registry(sources))).await;
     match page {
@@ -155,11 +162,11 @@ fn registry(sources: Sources) -> Registry {
         report,
     )));
     figures.register_collector(Box::new(Connections(sources.connections)));
-    let log = AccessLog(Arc::clone(&sources.telemetry));
-    figures.register_collector(Box::new(log));
     if let Some(certificates) = sources.certificates {
         figures.register_collector(Box::new(Certificates(certificates)));
     }
+    let telling = Telling(Arc::clone(&sources.telemetry));
+    figures.register_collector(Box::new(telling));
     let traffic = sources.clusters.traffic_by_service();
     figures.register_collector(Box::new(Requests::new(traffic, sources.telemetry)));
     let services = Services::read(&sources.clusters, settings.instances);
@@ -170,7 +177,6 @@ fn registry(sources: Sources) -> Registry {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::Ordering;
     use std::time::Duration;
 
@@ -204,7 +210,39 @@ mod tests {
 
     #[test]
     fn the_page_says_how_much_there_is_and_how_following_goes() {
-        insta::assert_snapshot!(page(Format::OpenMetrics, membership(None)), @"");
+        insta::assert_snapshot!(page(Format::OpenMetrics, membership(None)), @r#"
+        # HELP callboard_registry_revision The index of the last change to the membership
+        # TYPE callboard_registry_revision gauge
+        callboard_registry_revision 1795360215363
+        # HELP callboard_registry_services Services that have an instance
+        # TYPE callboard_registry_services gauge
+        callboard_registry_services 2
+        # HELP callboard_registry_instances Instances that are registered
+        # TYPE callboard_registry_instances gauge
+        callboard_registry_instances 5
+        # HELP callboard_registry_leases Instances that have a lease
+        # TYPE callboard_registry_leases gauge
+        callboard_registry_leases 4
+        # HELP callboard_registry_leases_in_doubt Leases that ran out, or were not renewed since a restart
+        # TYPE callboard_registry_leases_in_doubt gauge
+        callboard_registry_leases_in_doubt 1
+        # HELP callboard_registry_watchers Watches and long polls that are open
+        # TYPE callboard_registry_watchers gauge
+        callboard_registry_watchers 2
+        # HELP callboard_registry_store_up Whether the store took the last change (1) or refused it (0)
+        # TYPE callboard_registry_store_up gauge
+        callboard_registry_store_up 1
+        # HELP callboard_registry_heartbeats Heartbeats that renewed a lease
+        # TYPE callboard_registry_heartbeats counter
+        callboard_registry_heartbeats_total 70
+        # HELP callboard_registry_events Changes to the membership, by what they did
+        # TYPE callboard_registry_events counter
+        callboard_registry_events_total{event="expired"} 3
+        # HELP callboard_registry_store_failures Changes that the store refused
+        # TYPE callboard_registry_store_failures counter
+        callboard_registry_store_failures_total 0
+        # EOF
+        "#);
         let pull = membership::Pull {
             connected: false,
             stale: Duration::from_millis(12_300),
@@ -233,7 +271,71 @@ mod tests {
         let telemetry = Arc::new(Telemetry::new(Default::default()).unwrap());
         telemetry.malformed().count(StatusCode::BAD_REQUEST);
         let requests = Requests::new(services, telemetry);
-        insta::assert_snapshot!(page(Format::Classic, requests), @"");
+        insta::assert_snapshot!(page(Format::Classic, requests), @r#"
+        # HELP callboard_requests_total Requests, by the class of the status their client was told; none if it left first
+        # TYPE callboard_requests_total counter
+        callboard_requests_total{service="web",route="say \"hi\"\\",code="2xx"} 1
+        callboard_requests_total{service="web",route="say \"hi\"\\",code="none"} 1
+        # HELP callboard_request_duration_seconds From a request's arrival to the end of its answer
+        # TYPE callboard_request_duration_seconds histogram
+        callboard_request_duration_seconds_sum{service="web"} 1000.002
+        callboard_request_duration_seconds_count{service="web"} 2
+        callboard_request_duration_seconds_bucket{le="0.0001",service="web"} 0
+        callboard_request_duration_seconds_bucket{le="0.00025",service="web"} 0
+        callboard_request_duration_seconds_bucket{le="0.0005",service="web"} 0
+        callboard_request_duration_seconds_bucket{le="0.001",service="web"} 0
+        callboard_request_duration_seconds_bucket{le="0.0025",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="0.005",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="0.01",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="0.025",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="0.05",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="0.1",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="0.25",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="0.5",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="1.0",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="2.5",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="5.0",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="10.0",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="25.0",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="50.0",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="100.0",service="web"} 1
+        callboard_request_duration_seconds_bucket{le="+Inf",service="web"} 2
+        # HELP callboard_upstream_duration_seconds From the beginning of a try to the head of its instance's answer
+        # TYPE callboard_upstream_duration_seconds histogram
+        # HELP callboard_added_latency_seconds From a request's arrival to the head of its answer, less the try that won: what callboard, waiting for an instance and tries that failed have added
+        # TYPE callboard_added_latency_seconds histogram
+        # HELP callboard_request_retries_total Further tries of requests that a try has failed
+        # TYPE callboard_request_retries_total counter
+        callboard_request_retries_total{service="web"} 4
+        # HELP callboard_request_retries_denied_total Further tries that were not made because the retry budget was used up
+        # TYPE callboard_request_retries_denied_total counter
+        callboard_request_retries_denied_total{service="web"} 0
+        # HELP callboard_request_hedges_total Requests of which a second instance was asked because the first took long
+        # TYPE callboard_request_hedges_total counter
+        callboard_request_hedges_total{service="web"} 0
+        # HELP callboard_ejections_total Ejections of instances that failed their requests
+        # TYPE callboard_ejections_total counter
+        callboard_ejections_total{service="web"} 0
+        # HELP callboard_requests_refused_total Requests that got no instance, by what kept them from one
+        # TYPE callboard_requests_refused_total counter
+        callboard_requests_refused_total{service="web",reason="queue_full"} 1
+        callboard_requests_refused_total{service="web",reason="queue_timeout"} 0
+        callboard_requests_refused_total{service="web",reason="hold_full"} 0
+        callboard_requests_refused_total{service="web",reason="hold_timeout"} 0
+        callboard_requests_refused_total{service="web",reason="unavailable"} 0
+        # HELP callboard_grpc_responses_total Calls of gRPC, by the status they ended with; CANCELLED if their client left
+        # TYPE callboard_grpc_responses_total counter
+        callboard_grpc_responses_total{service="web",grpc_code="UNAVAILABLE"} 1
+        # HELP callboard_requests_unrouted_total Requests that led to no service, by the class of their status
+        # TYPE callboard_requests_unrouted_total counter
+        callboard_requests_unrouted_total{code="4xx"} 0
+        # HELP callboard_requests_malformed_total What was refused before it was a request, by the status it was answered with
+        # TYPE callboard_requests_malformed_total counter
+        callboard_requests_malformed_total{code="400"} 1
+        # HELP callboard_mirrors_dropped_total Copies of requests for mirrors that were to be made and were not
+        # TYPE callboard_mirrors_dropped_total counter
+        callboard_mirrors_dropped_total 0
+        "#);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::scalar::{
     HostName, HostPattern, HostSuffix, InFlight, LogField, LogFormat, LogPath, MaxBody, Method,
     Name, Network, OnPanic, Percent, PercentOrOff, Period, PeriodOrOff, Place, Protocol,
     RegistryUrl, RetryCause, ReuseOf, RouteName, RoutePath, SentProxy, SocketPath, Statuses,
-    Switch, SyncLevel, Threads, Times, TlsVersion, TracedName, TrustedPeer, Weight, ZoneName,
+    Switch, SyncLevel, Threads, Times, TlsVersion, TraceLimit, TracedName, TrustedPeer, Weight,
+    ZoneName,
 };
 use super::shape::{Entries, Section, Several, Unavailable, given};
 use super::variants::{
@@ -140,6 +141,7 @@ mappings! {
     TracesSettings {
         endpoint: Option<CollectorUrl>,
         sample: Option<Percent>,
+        limit: Option<TraceLimit>,
         name: Option<TracedName>,
     }
 

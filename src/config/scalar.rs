@@ -320,6 +320,12 @@ scalars! {
             Err(format!("{} is no such URL", quoted(text)))
         }
     };
+    /// How many traces a second clients may have sampled.
+    TraceLimit(u32), "a number from 0 to 1000000", |text| match text.parse() {
+        Ok(limit) if limit <= 1_000_000 => Ok(limit),
+        Ok(_) => Err(format!("{} is out of range", quoted(text))),
+        Err(_) => Err(format!("{} is not such a number", quoted(text))),
+    };
     /// What callboard is called in traces.
     TracedName(String), "a name of 1 to 128 visible characters such as callboard", |text| {
         if (1..=128).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic()) {

@@ -60,6 +60,7 @@ fn traces(raw: &raw::TracesSettings, path: &Path, report: &mut Report) -> Option
     Some(trace::Settings {
         endpoint: endpoint.0.clone(),
         sample: raw.sample.as_ref().map_or(trace::SAMPLE, |raw| raw.0),
+        limit: raw.limit.as_ref().map_or(trace::LIMIT, |raw| raw.0),
         name: (raw.name.as_ref()).map_or_else(|| "callboard".to_owned(), |raw| raw.0.clone()),
     })
 }

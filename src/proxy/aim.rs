@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use http::Version;
 use pingora_proxy::Session;
 
 use crate::cluster::Cluster;
 use crate::cluster::pick::Nobody;
 use crate::cluster::queue::Refusal;
+use crate::names::ServiceName;
 use crate::route::path::has_dot_segment;
 use crate::route::table::{Found, Request};
 use crate::telemetry::explain::{Policy, Routed};
@@ -16,6 +18,7 @@ use super::context::{Context, Target};
 use super::counters::Counters;
 use super::failure::Failure;
 use super::rules::Rules;
+use super::trail::CutOff;
 use super::{DataPlane, connection, hash_key, headers, mirror};
 
 impl DataPlane {
@@ -28,7 +31,12 @@ impl DataPlane {
         if watch.explained {
             context.tried.explain();
         }
+        let is_told_of = watch.wants_record();
         context.trail.begin(watch);
+        if is_told_of && head.version == Version::HTTP_2 {
+            let cut = CutOff::new(&self.telemetry, session, context);
+            context.trail.may_be_cut_off(cut);
+        }
         let path = head.uri.path();
         if !headers::names_host(head) {
             return Err(Failure::bad_host());
@@ -61,7 +69,7 @@ impl DataPlane {
         let found = found.ok_or_else(|| Failure::no_route(&request))?;
         let cluster = self.cluster(&found, context)?;
         let arrived = context.arrived();
-        context.aimed(&found, || {
+        context.aimed(&found, cluster.name(), || {
             Counters::of(&cluster, found.label, self.telemetry.unrouted(), arrived)
         });
         if context.call.is_none() {
@@ -113,7 +121,7 @@ impl DataPlane {
         }
         if let Ok(service) = found.service.parse() {
             let arrived = context.arrived();
-            context.aimed(found, || {
+            context.aimed(found, &service, || {
                 let counters = Counters::new(self.clusters.traffic(&service), found.label, arrived);
                 counters.refused(Refusal::Nobody(Nobody::Available));
                 counters
@@ -125,8 +133,13 @@ impl DataPlane {
 
 impl Context {
     /// The request has a service, and counts in `counters` if it does.
-    fn aimed(&mut self, found: &Found<'_>, counters: impl FnOnce() -> Counters) {
-        self.trail.aimed(found, counters);
+    fn aimed(
+        &mut self,
+        found: &Found<'_>,
+        service: &ServiceName,
+        counters: impl FnOnce() -> Counters,
+    ) {
+        self.trail.aimed(found, service, counters);
         if let (Some(_), Some(counters)) = (&self.call, self.trail.counters()) {
             counters.call();
         }

@@ -14,7 +14,6 @@ use crate::cluster::Cluster;
 use crate::cluster::pick::{Outcome, Pick, Tried};
 use crate::cluster::policy::Policy;
 use crate::grpc::Code;
-use crate::telemetry::record;
 
 use super::attempt::{Arrival, Attempt, Deadlines};
 use super::failure::Failure;
@@ -243,7 +242,7 @@ impl Context {
         if let Some(pick) = self.pick.take() {
             pick.withdraw();
         }
-        (self.trail).ended(|| record::Outcome::Withdrawn, self.arrived.elapsed());
+        self.trail.withdrawn(self.arrived.elapsed());
         self.trail.ruled(Ruling::AgainFor(
             "the instance had left before it was sent anything",
         ));

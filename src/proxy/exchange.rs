@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use log::debug;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::v1::client::HttpSession;
@@ -53,6 +54,8 @@ pub(super) struct Request {
 /// An answer of which the head has come.
 pub(super) struct Answer {
     pub(super) head: Box<ResponseHeader>,
+    /// When there was a connection, and whether it had been kept from earlier.
+    pub(super) connected: Option<(Instant, bool)>,
     session: Session,
     peer: HttpPeer,
     idle: Duration,
@@ -64,6 +67,8 @@ pub(super) struct Lost {
     pub(super) failure: Option<Failure>,
     /// How.
     pub(super) cause: Cause,
+    /// When there was a connection, and whether it had been kept from earlier.
+    pub(super) connected: Option<(Instant, bool)>,
     /// The instance, still held, if the request is not to go there again.
     pub(super) pick: Option<Pick>,
 }
@@ -99,12 +104,14 @@ impl Cause {
 }
 
 impl Exchange {
-    /// Sends `request` to the instance picked and waits for the head of its answer, at most until
-    /// `deadline`. Failures are reported to the pick; an answer is for the caller to judge.
+    /// Sends `request` to the instance picked, with `parent` as its place in a trace if that is another
+    /// than what its head says, and waits for the head of its answer, at most until `deadline`. Failures
+    /// are reported to the pick; an answer is for the caller to judge.
     pub(super) async fn ask(
         &self,
         mut pick: Pick,
         request: &Request,
+        parent: Option<HeaderValue>,
         timeouts: Timeouts,
         deadline: Instant,
     ) -> Result<(Pick, Answer), Lost> {
@@ -115,6 +122,7 @@ impl Exchange {
             return Err(Lost {
                 failure: Some(failure),
                 cause: Cause::Withdrawn,
+                connected: None,
                 pick: None,
             });
         }
@@ -134,39 +142,44 @@ impl Exchange {
                             timeouts.connect,
                         )),
                         cause: Cause::Unreachable,
+                        connected: None,
                         pick: Some(pick),
                     });
                 }
             };
+            let connected = Some((Instant::now(), reused));
             if !pick.holds() {
                 pick.withdraw();
                 return Err(Lost {
                     failure: None,
                     cause: Cause::Withdrawn,
+                    connected,
                     pick: None,
                 });
             }
-            let error = match converse(&mut session, request, timeouts, deadline).await {
-                Ok(head) => {
-                    let endpoint = pick.endpoint();
-                    if let Some(timeout) = hints::keep_alive(&head.headers) {
-                        endpoint.announce_keep_alive(timeout);
+            let error =
+                match converse(&mut session, request, parent.clone(), timeouts, deadline).await {
+                    Ok(head) => {
+                        let endpoint = pick.endpoint();
+                        if let Some(timeout) = hints::keep_alive(&head.headers) {
+                            endpoint.announce_keep_alive(timeout);
+                        }
+                        let group_key = peer::of(&pick).group_key;
+                        let idle = endpoint.connection_idle(timeouts.idle);
+                        let answer = Answer {
+                            head,
+                            connected,
+                            session,
+                            peer: HttpPeer { group_key, ..peer },
+                            idle,
+                        };
+                        return Ok((pick, answer));
                     }
-                    let group_key = peer::of(&pick).group_key;
-                    let idle = endpoint.connection_idle(timeouts.idle);
-                    let answer = Answer {
-                        head,
-                        session,
-                        peer: HttpPeer { group_key, ..peer },
-                        idle,
-                    };
-                    return Ok((pick, answer));
-                }
-                Err(mut error) => {
-                    error.retry.decide_reuse(reused);
-                    error
-                }
-            };
+                    Err(mut error) => {
+                        error.retry.decide_reuse(reused);
+                        error
+                    }
+                };
             if reused && error.retry() && request.head.method.is_idempotent() {
                 // It crossed the instance's closing of the connection.
                 continue;
@@ -191,6 +204,7 @@ impl Exchange {
             return Err(Lost {
                 failure: Some(failure),
                 cause,
+                connected,
                 pick: Some(pick),
             });
         }
@@ -223,6 +237,7 @@ impl Answer {
     pub(super) fn own(head: Box<ResponseHeader>, session: HttpSession, peer: HttpPeer) -> Self {
         Self {
             head,
+            connected: None,
             session: Session::Http1(Box::new(session)),
             peer,
             idle: Duration::ZERO,
@@ -255,11 +270,12 @@ fn peer_of(pick: &Pick, timeouts: Timeouts, deadline: Instant, may_reuse: bool) 
 async fn converse(
     session: &mut Session,
     request: &Request,
+    parent: Option<HeaderValue>,
     timeouts: Timeouts,
     deadline: Instant,
 ) -> Result<Box<ResponseHeader>> {
     let late = |kind| move |_| Error::explain(kind, "the time ran out");
-    timeout_at(deadline.into(), session.send(request))
+    timeout_at(deadline.into(), session.send(request, parent))
         .await
         .map_err(late(ErrorType::WriteTimedout))??;
     let first_byte = (timeouts.first_byte).map(|limit| Instant::now() + limit);

@@ -11,7 +11,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
-use crate::telemetry::explain;
+use crate::telemetry::{explain, trace};
 use crate::tls::Identity;
 
 use super::context::Context;
@@ -86,6 +86,7 @@ pub(super) fn forward(
 ) -> Result<()> {
     request.insert_header(request_id::HEADER, context.request_id().clone())?;
     request.remove_header(explain::HEADER);
+    forward_trace(request, context)?;
     if !context.peer_is_trusted {
         // Whoever is told that a request is a copy may well leave out what it is to bring about.
         request.remove_header(mirror::HEADER);
@@ -140,6 +141,19 @@ pub(super) fn forward(
     set_unless_kept(request, "X-Forwarded-Proto", Some(scheme), keep)?;
     set_unless_kept(request, "X-Forwarded-Host", host, keep)?;
     set_unless_kept(request, "X-Forwarded-Prefix", stripped.as_deref(), keep)
+}
+
+/// Says where the try stands in the request's trace, if there are traces.
+fn forward_trace(request: &mut RequestHeader, context: &Context) -> Result<()> {
+    let trail = &context.trail;
+    let (Some(trace), Some(parent)) = (&trail.watch.trace, trail.parent()) else {
+        return Ok(());
+    };
+    if !trace.has_state {
+        // It belongs to another trace, or to none.
+        request.remove_header(trace::STATE);
+    }
+    request.insert_header(trace::PARENT, parent)
 }
 
 /// Whether a client of HTTP/2 says that it takes trailers.

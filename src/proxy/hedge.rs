@@ -28,10 +28,12 @@ use tokio::time::sleep;
 use crate::cluster::budget::RetryPermit;
 use crate::cluster::pick::{Outcome, Pick};
 use crate::cluster::policy::{Hedge, RetryOn};
+use crate::telemetry::record;
 
 use super::DataPlane;
 use super::context::Context;
 use super::exchange::{self, Answer, Cause, Lost, Request, client_left};
+use super::trail::Try;
 
 /// Answers the request if it is one that may be hedged; says whether it did.
 ///
@@ -66,8 +68,8 @@ fn may_be_hedged(session: &mut Session) -> bool {
         && session.is_body_empty()
 }
 
-/// A try that has an answer, and its part of the budget if it was the second.
-type Won = (Pick, Answer, Option<RetryPermit>);
+/// A try that has an answer, its part of the budget if it was the second, and which one it was.
+type Won = (Pick, Answer, Option<RetryPermit>, Try);
 
 /// What came of the tries.
 enum Ended {
@@ -94,12 +96,16 @@ async fn race(
     };
     let mut picked = context.tried.clone();
     picked.add(first.endpoint());
-    let ask = |pick, permit| async move {
-        let asked = plane.exchange.ask(pick, request, timeouts, deadline);
-        (asked.await, permit)
+    let arrived = context.arrived();
+    let ask = |pick, permit, one, parent| async move {
+        let asked = plane
+            .exchange
+            .ask(pick, request, parent, timeouts, deadline);
+        (asked.await, permit, one)
     };
     let mut tries = FuturesUnordered::new();
-    tries.push(ask(first, None));
+    let one = context.trail.picked(&first, arrived);
+    tries.push(ask(first, None, one, context.trail.parent_of(one)));
     let mut alarm = pin!(ring(match hedge {
         Hedge::After(time) => Some(time),
         Hedge::Percentile(share) => latencies.percentile(share, started),
@@ -110,28 +116,32 @@ async fn race(
     loop {
         tokio::select! {
             biased;
-            Some((tried, permit)) = tries.next() => match tried {
+            Some((tried, permit, one)) = tries.next() => match tried {
                 Ok((pick, answer)) => {
                     let is_poor = is_tried_again(&policy.retry.on, &answer);
+                    let now = Instant::now();
+                    context.trail.turn_to(one);
+                    note_answer(context, &answer, now);
                     if is_poor && !tries.is_empty() {
-                        spare = Some((pick, answer, permit));
+                        spare = Some((pick, answer, permit, one));
                         continue;
                     }
-                    let now = Instant::now();
+                    context.trail.cancelled(now.saturating_duration_since(arrived));
                     if !is_poor {
                         latencies.record(now.duration_since(started), now);
                     }
-                    if let Some((mut pick, answer, _)) = spare {
+                    if let Some((mut pick, answer, ..)) = spare {
                         if let Some(counters) = context.trail.counters() {
                             counters.heard(now.saturating_duration_since(pick.started()));
                         }
                         pick.report(answer.outcome(), now);
                     }
-                    return Ok(Ended::Won(Box::new((pick, answer, permit))));
+                    return Ok(Ended::Won(Box::new((pick, answer, permit, one))));
                 }
                 Err(lost) => {
                     causes.push(lost.cause);
-                    take_note(context, lost);
+                    context.trail.turn_to(one);
+                    take_note(context, lost, Instant::now());
                     if tries.is_empty() {
                         return Ok(match spare {
                             Some(spare) => Ended::Won(Box::new(spare)),
@@ -155,7 +165,8 @@ async fn race(
                         counters.hedged();
                     }
                     context.tries.repeats += 1;
-                    tries.push(ask(second, Some(permit)));
+                    let one = context.trail.picked(&second, arrived);
+                    tries.push(ask(second, Some(permit), one, context.trail.parent_of(one)));
                 }
             }
         }
@@ -176,9 +187,30 @@ fn is_tried_again(on: &RetryOn, answer: &Answer) -> bool {
     on.statuses.iter().any(|range| range.contains(&status))
 }
 
-fn take_note(context: &mut Context, lost: Lost) {
+fn note_answer(context: &mut Context, answer: &Answer, now: Instant) {
+    note_connected(context, answer.connected);
+    let status = answer.head.status;
+    let since = now.saturating_duration_since(context.arrived());
+    context
+        .trail
+        .ended(|| record::Outcome::Answered(status), since);
+}
+
+fn note_connected(context: &mut Context, connected: Option<(Instant, bool)>) {
+    if let Some((at, reused)) = connected {
+        let since = at.saturating_duration_since(context.arrived());
+        context.trail.connected(reused, since);
+    }
+}
+
+fn take_note(context: &mut Context, lost: Lost, now: Instant) {
+    note_connected(context, lost.connected);
     if lost.failure.is_some() {
         context.failure = lost.failure;
+        context.note_lost(now);
+    } else {
+        let since = now.saturating_duration_since(context.arrived());
+        context.trail.withdrawn(since);
     }
     if let Some(pick) = lost.pick {
         context.tried.add(pick.endpoint());
@@ -192,7 +224,8 @@ async fn settle(
     context: &mut Context,
     won: Box<Won>,
 ) -> Result<bool> {
-    let (pick, mut answer, permit) = *won;
+    let (pick, mut answer, permit, one) = *won;
+    context.trail.turn_to(one);
     context.pick = Some(pick);
     context.tries.permit = permit;
     let judged = plane.upstream_response_filter(session, &mut answer.head, context);

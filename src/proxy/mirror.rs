@@ -29,6 +29,7 @@ use crate::cluster::pick::Tried;
 use crate::cluster::policy::Reuse;
 use crate::names::ServiceName;
 use crate::route::Route;
+use crate::telemetry::trace;
 
 use super::DataPlane;
 use super::context::Context;
@@ -184,6 +185,9 @@ fn head(
     let mut head = exchange::head(session, context, strip)?;
     head.remove_header(&header::EXPECT);
     head.insert_header(HEADER, "1")?;
+    if let Some(trace) = &context.trail.watch.trace {
+        head.insert_header(trace::PARENT, trace.parent_for(trace.span))?;
+    }
     if length > 0 {
         head.insert_header(header::CONTENT_LENGTH, length)?;
     }
@@ -214,7 +218,7 @@ async fn deliver(
         body,
     };
     let deadline = started + timeouts.request;
-    let (mut pick, answer) = match exchange.ask(pick, &request, timeouts, deadline).await {
+    let (mut pick, answer) = match exchange.ask(pick, &request, None, timeouts, deadline).await {
         Ok(answered) => answered,
         Err(lost) => {
             let failure = lost.failure.as_ref();

@@ -7,12 +7,13 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use pingora_proxy::Session;
 
 use crate::cluster::explain::Sight;
 use crate::cluster::pick::{Nobody, Pick, Tried};
 use crate::grpc::Code;
+use crate::names::ServiceName;
 use crate::route::table::Found;
 use crate::telemetry::explain::{Notes, Refused, Tried as Noted, Waited};
 use crate::telemetry::record::{self, Attempt, Outcome, Record};
@@ -24,6 +25,10 @@ use super::failure::Failure;
 use super::ruling::Ruling;
 use super::{connection, headers};
 
+mod cut_off;
+
+pub(super) use cut_off::CutOff;
+
 /// What is noted of one request.
 #[derive(Default)]
 pub(super) struct Trail {
@@ -34,10 +39,10 @@ pub(super) struct Trail {
     head: Option<Instant>,
     /// What that answer said.
     status: Option<StatusCode>,
-    /// What it ended with as a call of gRPC.
-    grpc: Option<Code>,
     /// The client left before its answer was whole.
     client_left: bool,
+    /// What the instance of the present try sees as its parent in the trace.
+    span: u64,
     /// What a [`Record`] is made of, if anybody wants one.
     detail: Option<Box<Detail>>,
 }
@@ -46,10 +51,24 @@ pub(super) struct Trail {
 #[derive(Default)]
 pub(super) struct Detail {
     route: Option<Arc<str>>,
+    service: Option<ServiceName>,
     attempts: Vec<Attempt>,
+    /// The attempt that things are noted of.
+    current: usize,
     failure: Option<Failure>,
     /// What explains it, if it is to be explained.
     notes: Option<Box<Notes>>,
+    /// What it ended with as a call of gRPC.
+    code: Option<Code>,
+    /// What it is told of by if it comes to no end.
+    cut_off: Option<CutOff>,
+}
+
+/// One of the tries that are under way at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Try {
+    number: usize,
+    span: u64,
 }
 
 impl Trail {
@@ -65,27 +84,80 @@ impl Trail {
     }
 
     /// It has a service, and counts in `counters` if it does.
-    pub(super) fn aimed(&mut self, found: &Found<'_>, counters: impl FnOnce() -> Counters) {
+    pub(super) fn aimed(
+        &mut self,
+        found: &Found<'_>,
+        service: &ServiceName,
+        counters: impl FnOnce() -> Counters,
+    ) {
         if self.watch.counted {
             self.counters = Some(counters());
         }
         if let Some(detail) = &mut self.detail {
             detail.route = Some(Arc::clone(found.label));
+            detail.service = Some(service.clone());
         }
     }
 
     /// An instance was picked for a try; `arrived` is when the request came.
-    pub(super) fn picked(&mut self, pick: &Pick, arrived: Instant) {
+    pub(super) fn picked(&mut self, pick: &Pick, arrived: Instant) -> Try {
+        let span = self.new_span();
+        let mut number = 0;
         if let Some(detail) = &mut self.detail {
+            number = detail.attempts.len();
+            detail.current = number;
             detail.attempts.push(Attempt {
                 instance: Arc::clone(&pick.endpoint().instance),
                 began: pick.started().saturating_duration_since(arrived),
                 connected: None,
                 ended: None,
                 outcome: Outcome::default(),
-                span: fastrand::u64(1..),
+                span,
             });
         }
+        self.span = span;
+        Try { number, span }
+    }
+
+    /// What follows is noted of `one` of the tries.
+    pub(super) fn turn_to(&mut self, one: Try) {
+        self.span = one.span;
+        if let Some(detail) = &mut self.detail {
+            detail.current = one.number;
+        }
+    }
+
+    /// Those tries have been given up that have come to nothing else.
+    pub(super) fn cancelled(&mut self, since: Duration) {
+        for attempt in self
+            .detail
+            .iter_mut()
+            .flat_map(|detail| &mut detail.attempts)
+        {
+            attempt.ended.get_or_insert(since);
+        }
+    }
+
+    /// The instance left before it was sent anything.
+    pub(super) fn withdrawn(&mut self, since: Duration) {
+        self.ended(|| Outcome::Withdrawn, since);
+    }
+
+    /// What the present try sends along of the trace: who its instance's parent is.
+    pub(super) fn parent(&self) -> Option<HeaderValue> {
+        let trace = self.watch.trace.as_ref()?;
+        Some(trace.parent_for(self.span))
+    }
+
+    /// The same for `one` of the tries.
+    pub(super) fn parent_of(&self, one: Try) -> Option<HeaderValue> {
+        let trace = self.watch.trace.as_ref()?;
+        Some(trace.parent_for(one.span))
+    }
+
+    /// A span that nobody has; costs nothing where there are no traces.
+    fn new_span(&self) -> u64 {
+        (self.watch.trace.as_ref()).map_or(0, |_| fastrand::u64(1..))
     }
 
     /// The try has its connection, `reused` or made for it.
@@ -118,7 +190,8 @@ impl Trail {
     }
 
     fn current(&mut self) -> Option<&mut Attempt> {
-        self.detail.as_mut()?.attempts.last_mut()
+        let detail = self.detail.as_mut()?;
+        detail.attempts.get_mut(detail.current)
     }
 
     /// The figures that it counts in.
@@ -189,9 +262,18 @@ impl Trail {
         }
     }
 
-    /// The call has ended with `code`.
-    pub(super) fn call_ended(&mut self, code: Code) {
-        self.grpc = Some(code);
+    /// A call has ended with `code`.
+    pub(super) fn called(&mut self, code: Code) {
+        if let Some(detail) = &mut self.detail {
+            detail.code = Some(code);
+        }
+    }
+
+    /// It is told of by `cut` if it comes to no end.
+    pub(super) fn may_be_cut_off(&mut self, cut: CutOff) {
+        if let Some(detail) = &mut self.detail {
+            detail.cut_off = Some(cut);
+        }
     }
 
     /// The client has left before its answer was whole.
@@ -200,12 +282,33 @@ impl Trail {
     }
 
     /// callboard answers the request itself, or breaks its answer off.
-    pub(super) fn failed(&mut self, failure: &Failure) {
+    pub(super) fn failed(&mut self, failure: &Failure, is_call: bool) {
         if let Some(counters) = &mut self.counters {
             counters.ended(failure.code());
         }
         if let Some(detail) = &mut self.detail {
+            detail.code = is_call.then(|| failure.code()).or(detail.code);
             detail.failure = Some(failure.clone());
+        }
+    }
+}
+
+impl Detail {
+    fn failure(&self) -> Option<record::Failure<'_>> {
+        self.failure.as_ref().map(|failure| record::Failure {
+            kind: failure.error_type(),
+            detail: failure.detail(),
+        })
+    }
+}
+
+/// A request that comes to no end, as its stream was reset, is told of all the same.
+impl Drop for Trail {
+    fn drop(&mut self) {
+        if let Some(detail) = &mut self.detail
+            && let Some(cut) = detail.cut_off.take()
+        {
+            cut.tell(self);
         }
     }
 }
@@ -214,6 +317,9 @@ impl Trail {
 pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Context) {
     let mut trail = mem::take(&mut context.trail);
     let notes = (trail.detail.as_mut()).and_then(|detail| detail.notes.take());
+    if let Some(detail) = &mut trail.detail {
+        detail.cut_off = None;
+    }
     let (arrived, now) = (context.arrived(), Instant::now());
     let answer = session.response_written();
     // What switches protocols is not written through the session.
@@ -246,13 +352,10 @@ pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Con
         sent: session.body_bytes_sent() as u64,
         route: detail.route.as_deref(),
         service: (context.target.as_ref()).map(|target| target.cluster.name().as_str()),
-        failure: detail.failure.as_ref().map(|failure| record::Failure {
-            kind: failure.error_type(),
-            detail: failure.detail(),
-        }),
-        attempts: &detail.attempts,
+        failure: detail.failure(),
+        code: (detail.code).or_else(|| answer.and_then(|answer| Code::of(&answer.headers))),
         trace: trail.watch.trace.as_ref(),
-        grpc: (trail.grpc).or_else(|| answer.and_then(|answer| Code::of(&answer.headers))),
+        attempts: &detail.attempts,
         client_left: trail.client_left,
     };
     telemetry.finish(&record, &trail.watch);

@@ -89,7 +89,10 @@ async fn attempt(
 ) -> Result<Answered> {
     let peer = context.next_peer(session, &plane.gate).await?;
     let mut instance = match connect::connect(&peer, context).await {
-        Ok(stream) => HttpSession::new(stream),
+        Ok(stream) => {
+            context.trail.connected(false, context.arrived().elapsed());
+            HttpSession::new(stream)
+        }
         Err(mut error) => {
             debug!("{}: connect to {}: {error}", context.name(), peer._address);
             let now = Instant::now();

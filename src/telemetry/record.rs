@@ -52,12 +52,12 @@ pub struct Record<'a> {
     pub service: Option<&'a str>,
     /// Why callboard answered it itself, or broke its answer off.
     pub failure: Option<Failure<'a>>,
+    /// What it ended with if it is a call of gRPC, as far as that is known.
+    pub code: Option<Code>,
     /// Its place in a trace; `None` without traces.
     pub trace: Option<&'a trace::Context>,
     /// The tries, in the order in which they began.
     pub attempts: &'a [Attempt],
-    /// What it ended with as a call of gRPC.
-    pub grpc: Option<Code>,
     /// Whether the client left before its answer was whole.
     pub client_left: bool,
 }
@@ -68,7 +68,7 @@ impl Record<'_> {
         self.client_left
             || self.failure.is_some()
             || self.status.is_none_or(|status| status.is_server_error())
-            || self.grpc.is_some_and(Code::is_fault)
+            || self.code.is_some_and(Code::is_fault)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::{v1, v2};
 use pingora::http::ResponseHeader;
@@ -16,6 +16,7 @@ use pingora::{Error, ErrorType, Result};
 
 use crate::dial;
 use crate::proxy::peer;
+use crate::telemetry::trace;
 
 use super::Request;
 
@@ -88,9 +89,16 @@ impl Connectors {
 }
 
 impl Session {
-    /// Sends all of `request`.
-    pub(super) async fn send(&mut self, request: &Request) -> Result<()> {
+    /// Sends all of `request`, with `parent` as its place in a trace if there is one.
+    pub(super) async fn send(
+        &mut self,
+        request: &Request,
+        parent: Option<HeaderValue>,
+    ) -> Result<()> {
         let mut head = Box::new(request.head.clone());
+        if let Some(parent) = parent {
+            head.insert_header(trace::PARENT, parent)?;
+        }
         match self {
             Self::Http1(session) => {
                 session.write_request_header(head).await?;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, Version, header};
 
 use crate::instance::Instance;
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Attempt, Outcome, Record};
 
 use super::event::{Connection, Refused};
 
@@ -49,7 +49,7 @@ pub(super) struct Line<'a> {
 
 impl<'a> Line<'a> {
     pub(super) fn of_request(record: &Record<'a>) -> Self {
-        let last = record.attempts.last();
+        let attempt = told_of(record);
         let gone = record.client_left || record.status.is_none();
         let (error, detail) = match record.failure {
             Some(failure) => (Some(failure.kind), Some(failure.detail)),
@@ -68,18 +68,19 @@ impl<'a> Line<'a> {
             status: Some(record.status.map_or(CLIENT_GONE, |status| status.as_u16())),
             took: Some(record.took),
             head: record.head,
-            upstream: last.and_then(|last| Some(last.ended?.saturating_sub(last.began))),
+            upstream: (attempt)
+                .and_then(|attempt| Some(attempt.ended?.saturating_sub(attempt.began))),
             received: record.received,
             sent: record.sent,
             route: record.route,
             service: record.service,
-            instance: last.map(|last| &*last.instance),
+            instance: attempt.map(|attempt| &*attempt.instance),
             attempts: Some(record.attempts.len()),
             error,
             detail,
             trace: record.trace.map(|context| (context.trace, context.span)),
             secured: record.secured,
-            grpc_status: record.grpc.map(|code| code as u16),
+            grpc_status: record.code.map(|code| code as u16),
             headers: Some(record.headers),
             answer: record.answer,
         }
@@ -141,6 +142,16 @@ impl<'a> Line<'a> {
             None => (Some(target), None),
         }
     }
+}
+
+/// The try that the answer came from, or the last one.
+fn told_of<'a>(record: &Record<'a>) -> Option<&'a Attempt> {
+    let answered = |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Answered(_));
+    let won = match record.failure {
+        None => record.attempts.iter().rfind(answered),
+        Some(_) => None,
+    };
+    won.or_else(|| record.attempts.last())
 }
 
 /// As nginx writes it.
