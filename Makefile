@@ -7,6 +7,8 @@ export CARGO_TERM_COLOR ?= auto
 # The scripts run against the profile that the tests have built anyway.
 DEBUG_BIN := target/debug/callboard
 
+PREFIX ?= /usr/local
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -20,6 +22,14 @@ run: build ## Builds what is needed and runs callboard: clients on :8080, servic
 .PHONY: build
 build: setup ## Builds target/release/callboard
 	cargo build --release --locked --bin callboard
+
+.PHONY: install
+install: build ## Installs callboard with its manual pages and completions below PREFIX (/usr/local)
+	install -D target/release/callboard "$(DESTDIR)$(PREFIX)/bin/callboard"
+	target/release/callboard man --dir "$(DESTDIR)$(PREFIX)/share/man/man1" >/dev/null
+	target/release/callboard completions bash | install -Dm644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/callboard"
+	target/release/callboard completions zsh | install -Dm644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_callboard"
+	target/release/callboard completions fish | install -Dm644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/callboard.fish"
 
 .PHONY: demo
 demo: setup ## Shows requests spreading over services that join, leave and get killed

@@ -16,6 +16,7 @@ use axum::body::{Body, Bytes};
 use callboard::api::Api;
 use callboard::api::access::Access;
 use callboard::api::guard::{Guard, Rates};
+use callboard::api::live::Live;
 use callboard::cluster::policy::Policy;
 use callboard::instance::Instance;
 use callboard::registry::Registry;
@@ -53,9 +54,12 @@ fn world(members: usize, readers: usize) -> World {
     let (leave, closing) = tokio::sync::watch::channel(false);
     let api = Api {
         registry: registry.clone(),
+        live: Live::new(clusters.clone(), registry.clone(), || 0),
         clusters,
         closing,
-        telemetry: Arc::new(Telemetry::new(telemetry::Settings::default())),
+        telemetry: Arc::new(
+            Telemetry::new(telemetry::Settings::default()).expect("nothing to open"),
+        ),
         mirrored_from: None,
         splits: Arc::new(Splits::new(Routing::default())),
     };

@@ -18,4 +18,5 @@ else
     compose=(docker-compose)
 fi
 "${compose[@]}" config --quiet
+"${compose[@]}" --profile monitoring config --quiet
 echo "ok: docker-compose.yml"

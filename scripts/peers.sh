@@ -16,9 +16,11 @@ main() {
     debian mosquitto mosquitto
     debian nghttp nghttp2-client
     debian openssl openssl
+    debian tmux tmux
     prometheus || skip "the tests with Prometheus (cannot get Debian's package prometheus)"
+    debian groff groff-base
     python || skip "the tests with Python's gRPC, WebSockets and HTTP/2 (cannot install $requirements)"
-    go_peers || skip "the tests with Go's gRPC (cannot build tests/peers/go)"
+    go_peers || skip "the tests with Go's gRPC and OpenTelemetry's collector (cannot build tests/peers/go)"
     acme || skip "the tests with an ACME server (cannot install $pebble)"
 }
 

@@ -12,16 +12,19 @@ mod help;
 mod instances;
 mod journal;
 mod man;
+mod plan;
 mod prove;
 mod remote;
 mod routes;
 mod screen;
 mod serve;
 mod services;
+mod simulate;
 mod split;
 mod steer;
 mod suggest;
 mod table;
+mod top;
 mod upgrade;
 mod watch;
 
@@ -84,6 +87,9 @@ enum Command {
     /// connection that breaks is made again and goes on where it broke off.
     #[command(after_help = help::WATCH)]
     Watch(watch::Arguments),
+    /// Show what goes on right now: requests, errors and durations of every service, second by second
+    #[command(after_help = help::TOP)]
+    Top(top::Arguments),
     /// Tell what changed in a running registry: when, by whom and why; the newest at the bottom
     #[command(after_help = help::JOURNAL)]
     Journal(journal::Arguments),
@@ -118,6 +124,17 @@ enum Command {
     #[command(after_help = help::SPLIT)]
     Split(split::Arguments),
 
+    /// Tell what another configuration would change, in a running callboard or against another file
+    ///
+    /// Nothing is changed by asking. Settings are compared as they are in force, defaults and all; what
+    /// a running callboard is asked for also says what that means for those who are signed in.
+    #[command(after_help = help::PLAN)]
+    Plan(plan::Arguments),
+    /// Try how requests would be spread, over instances and a load that are made up
+    ///
+    /// The selection is the real one, time and instances are not: an hour takes seconds.
+    #[command(after_help = help::SIMULATE)]
+    Simulate(simulate::Arguments),
     /// Prove that clients do not notice deploys, crashes and reloads
     #[command(after_help = help::PROVE)]
     Prove(prove::Arguments),
@@ -146,6 +163,7 @@ pub fn main() -> ExitCode {
         Command::Services(asked) => carry_out(&asked, out, err),
         Command::Instances(asked) => carry_out(&asked, out, err),
         Command::Watch(asked) => carry_out(&asked, out, err),
+        Command::Top(asked) => remote::exit_code(top::run(&asked, out), err),
         Command::Journal(asked) => carry_out(&asked, out, err),
         Command::Explain(asked) => carry_out(&asked, out, err),
         Command::Routes(asked) => carry_out(&asked, out, err),
@@ -154,6 +172,8 @@ pub fn main() -> ExitCode {
         Command::Weight(asked) => carry_out(&asked, out, err),
         Command::Deregister(asked) => carry_out(&asked, out, err),
         Command::Split(asked) => carry_out(&asked, out, err),
+        Command::Plan(asked) => plan::run(&asked, out, err),
+        Command::Simulate(asked) => simulate::run(&asked, out, err),
         Command::Prove(asked) => prove::run(asked, out, err),
         Command::Completions(asked) => completions::run(&asked, out, err),
         Command::Man(asked) => man::run(&asked, out, err),
@@ -173,6 +193,10 @@ impl Arguments {
             | Command::Upgrade(upgrade::Arguments {
                 configuration: own, ..
             }) => own.config = own.config.take().or(named),
+            Command::Plan(plan::Arguments { config: own, .. })
+            | Command::Simulate(simulate::Arguments { config: own, .. }) => {
+                *own = own.take().or(named);
+            }
             _ if named.is_some() => {
                 let problem = "--config is no option of this command (one that asks a running \
                                callboard finds it by --registry URL)\n";
@@ -196,6 +220,14 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    /// The arguments of a `plan`.
+    pub(super) fn plan(line: &[&str]) -> plan::Arguments {
+        match Arguments::try_parse_from(line).unwrap().into_command() {
+            Ok(Command::Plan(arguments)) => arguments,
+            _ => panic!("{line:?} is no plan"),
+        }
+    }
 
     #[test]
     fn the_arguments_are_well_formed() {

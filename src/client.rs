@@ -185,7 +185,8 @@ impl Client {
         request
     }
 
-    fn strange(&self, cause: String) -> Error {
+    /// The error of an answer that is not what was expected.
+    pub fn strange(&self, cause: String) -> Error {
         Error::Strange {
             url: self.name(),
             cause,
@@ -193,7 +194,7 @@ impl Client {
     }
 
     /// The registry, as errors call it.
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match &self.socket {
             Some(socket) => socket.to_string(),
             None => self.base.to_string(),

@@ -236,6 +236,7 @@ impl Cluster {
             control.slots.values(),
             self.zone(),
             &previous,
+            now,
         );
         let provisional = next.picker.is_provisional();
         self.active.store(Arc::new(next));

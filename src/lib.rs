@@ -61,6 +61,8 @@
 //! admin       what operators and orchestrators ask of callboard itself
 //! client      asking another callboard's registry
 //! config      the YAML file; a `Config` is valid by construction
+//! plan        what another configuration would change
+//! simulate    the pickers under a load that is made up, in virtual time
 //! server      the only wiring, and one process taking another's place
 //! prove       deploys and crashes under load, counted; knows callboard from outside only
 //! cli         the command line
@@ -68,7 +70,7 @@
 //!
 //! A module imports only from those above it, and those that stand side by side (registry and pull
 //! beside endpoint, balance and health; balance beside health; cluster beside route; api beside proxy,
-//! admin and client; server beside prove) never import each other. `tests/architecture.rs` holds the
+//! admin and client; plan beside simulate; server beside prove) never import each other. `tests/architecture.rs` holds the
 //! code to it.
 //!
 //! Architecture invariant: a membership change touches no other service, and in its own service no
@@ -107,12 +109,14 @@ pub mod grpc;
 pub mod health;
 pub mod instance;
 pub mod names;
+pub mod plan;
 pub mod prove;
 pub mod proxy;
 pub mod pull;
 pub mod registry;
 pub mod route;
 pub mod server;
+pub mod simulate;
 pub mod sse;
 pub mod telemetry;
 pub mod tls;

@@ -45,6 +45,7 @@ use crate::cluster::clusters::Clusters;
 use crate::config::{self, Config};
 use crate::health::probe::Prober;
 use crate::names::{InstanceId, ServiceName};
+use crate::plan;
 use crate::proxy::connection::Connections;
 use crate::proxy::gate::Gate;
 use crate::proxy::listener::Listener;
@@ -204,6 +205,13 @@ fn serve(
         entered.connections().saturating_sub(acceptors)
     });
     let sampling = live.clone().run();
+    let in_force = Arc::new(ArcSwap::from_pointee(config.clone()));
+    let operators = operators.merge(plan::routes(plan::Running::new(
+        Arc::clone(&in_force),
+        registry.clone(),
+        clusters.clone(),
+        Arc::clone(&splits),
+    )));
     let api = Api {
         live,
         registry: registry.clone(),
@@ -224,6 +232,7 @@ fn serve(
     let watched = certificates::watched(&config, &clusters);
     let reloader = Reloader {
         running: config.clone(),
+        in_force,
         source,
         clusters,
         registry,

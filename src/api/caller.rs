@@ -58,7 +58,7 @@ impl Caller {
     ///
     /// # Errors
     /// [`Kind::InsufficientScope`].
-    pub(super) fn administers(&self) -> Result<(), Problem> {
+    pub fn administers(&self) -> Result<(), Problem> {
         match &self.token {
             Some(token) if !token.is_admin() => {
                 let detail = format!(

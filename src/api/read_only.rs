@@ -10,8 +10,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::{Kind, Problem};
 
-/// What is not mirrored, and so this callboard's to change: where it sends requests.
-const OWN: &str = "/api/v1/routes/";
+/// What is not mirrored, and so this callboard's to change: where it sends requests. And asking what a
+/// configuration would change, which changes nothing.
+const OWN: [&str; 2] = ["/api/v1/routes/", "/api/v1/plan"];
 
 /// Passes a request on unless it may change something and this callboard mirrors other registries.
 pub(super) async fn no_changes(
@@ -23,7 +24,8 @@ pub(super) async fn no_changes(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
-    let is_own = request.uri().path().starts_with(OWN);
+    let path = request.uri().path();
+    let is_own = OWN.iter().any(|own| path.starts_with(own));
     match mirrored_from {
         Some(origins) if !reads && !is_own => refusal(request.method(), &origins).into_response(),
         _ => next.run(request).await,

@@ -18,6 +18,30 @@ const ALGORITHMS: [Algorithm; 6] = [
 ];
 const HASHING: [Algorithm; 2] = [Algorithm::RingHash, Algorithm::Maglev];
 
+/// What a picker told.
+#[derive(Default)]
+struct Told {
+    drawn: Vec<u64>,
+    passed: Vec<(u64, observe::Obstacle)>,
+    why: Option<observe::Why>,
+}
+
+impl Observer for Told {
+    fn drew(&mut self, endpoint: &Arc<Endpoint>) {
+        self.drawn.push(endpoint.key());
+    }
+
+    fn rated(&mut self, _: &Arc<Endpoint>, _: u32, _: Option<f64>) {}
+
+    fn passed(&mut self, endpoint: &Arc<Endpoint>, obstacle: observe::Obstacle) {
+        self.passed.push((endpoint.key(), obstacle));
+    }
+
+    fn chose(&mut self, why: observe::Why) {
+        self.why = Some(why);
+    }
+}
+
 fn settings(algorithm: Algorithm, bounded_load: Option<f64>) -> Balance {
     Balance {
         algorithm,
@@ -45,6 +69,39 @@ proptest! {
                     Some(index) => prop_assert!(!refused.contains(&index)),
                     None => prop_assert_eq!(refused.len(), endpoints.len()),
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_choice_is_of_the_choice_made(
+        fleet_weights in prop::collection::vec(1u32..=9, 1..30),
+        refusals in prop::collection::vec(any::<bool>(), 30),
+        bound in prop::option::of(1.0f64..2.0),
+        seed: u64,
+    ) {
+        let endpoints = fleet(&fleet_weights);
+        let admits = |endpoint: &Endpoint| {
+            let place = endpoints.iter().position(|it| it.key() == endpoint.key());
+            place.is_some_and(|place| !refusals[place])
+        };
+        for algorithm in ALGORITHMS {
+            let draws = Draws::with(&settings(algorithm, bound), &endpoints, seed);
+            let mut told = Told::default();
+            let mut rngs = [fastrand::Rng::with_seed(seed), fastrand::Rng::with_seed(seed)];
+            let [first, second] = &mut rngs;
+            let choice = |rng| Choice { hash: seed, in_flight: 0, now: draws.now, admits, rng };
+            let picked = draws.picker.pick_before(choice(first), &mut told);
+            if algorithm != Algorithm::RoundRobin {
+                let unheard = draws.picker.pick(choice(second));
+                prop_assert_eq!(picked.map(|it| it.key()), unheard.map(|it| it.key()));
+            }
+            let Some(picked) = picked else { continue };
+            prop_assert!(told.why.is_some() && admits(picked));
+            let not_admitted = (picked.key(), observe::Obstacle::NotAdmitted);
+            prop_assert!(!told.passed.contains(&not_admitted));
+            if told.why != Some(observe::Why::Looked) {
+                prop_assert!(told.drawn.contains(&picked.key()));
             }
         }
     }

@@ -4,8 +4,9 @@ mod shape;
 mod story;
 
 use clap::Args;
+use serde::de::DeserializeOwned;
 
-use crate::client::{Call, Client, segment};
+use crate::client::{Answer, Call, Client, Error, segment};
 use crate::names::ServiceName;
 
 use super::remote::{Ask, Failure, Remote};
@@ -60,7 +61,7 @@ impl Arguments {
     async fn one(&self, id: &str, client: &Client, screen: &mut Screen<'_>) -> Result<(), Failure> {
         let path = format!("/api/v1/explain/{}", segment(id));
         let answer = client.call(Call::get(&path)).await?;
-        let explanation: Explanation = client.read(&answer)?;
+        let explanation: Explanation = read(client, &answer)?;
         if self.json {
             return Ok(screen.json(&answer.body)?);
         }
@@ -85,7 +86,7 @@ impl Arguments {
             ..Call::get("/api/v1/explain")
         };
         let answer = client.call(call).await?;
-        let mut recent: Vec<Recent> = client.read(&answer)?;
+        let mut recent: Vec<Recent> = read(client, &answer)?;
         if self.json {
             return Ok(screen.json(&answer.body)?);
         }
@@ -99,6 +100,10 @@ impl Arguments {
         let mut table = Table::new(shape::HEADINGS).sparse().on(screen.look);
         Ok(table.write(screen.out, recent.iter().map(Recent::row))?)
     }
+}
+
+fn read<T: DeserializeOwned>(client: &Client, answer: &Answer) -> Result<T, Error> {
+    shape::read(client.read(answer)?).map_err(|error| client.strange(error.to_string()))
 }
 
 /// A request's id, which clients may choose.

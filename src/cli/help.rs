@@ -78,6 +78,29 @@ Examples:
   callboard check --config new.yaml          is this file valid?
   callboard check && kill -HUP $(pidof callboard)";
 
+pub(super) const PLAN: &str = "\
+Exit codes:
+  0  the configuration is valid (with --exit-code: and nothing would change)
+  1  the running callboard could not be asked
+  2  the configuration or the arguments are wrong
+  4  with --exit-code: something would change
+
+Examples:
+  callboard plan --config new.yaml           what would it change in the running callboard?
+  callboard plan --config new.yaml --against conf/proxy.yaml";
+
+pub(super) const SIMULATE: &str = "\
+What is real: the pickers, weights, slow start, zones, limits in flight, the panic threshold, ejection
+and the retry budget. What follows the same rules: the queue at a limit, tries (every request may be
+repeated), the time limits `request` and `first_byte`, and checks, which fail while an instance is down.
+What is left out: the network, connections, hedging, `hold`, load reports, leases and routes.
+
+Examples:
+  callboard simulate --example > web.yaml
+  callboard simulate web.yaml
+  callboard simulate web.yaml --compare round_robin,least_request,peak_ewma
+  callboard simulate web.yaml --config conf/proxy.yaml --service orders";
+
 pub(super) const SERVICES: &str = "\
 Examples:
   callboard services
@@ -96,6 +119,12 @@ Examples:
   callboard watch                            everything
   callboard watch orders                     one service
   callboard watch --json | jq -c 'select(.event == \"remove\").data'";
+
+pub(super) const TOP: &str = "\
+Examples:
+  callboard top                              what goes on right now; ? tells the keys
+  callboard top --service orders             one service
+  callboard top --once --json | jq .total    once, for scripts";
 
 pub(super) const JOURNAL: &str = "\
 Examples:

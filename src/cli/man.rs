@@ -147,7 +147,19 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
         roff.text([bold("callboard"), roman("(1)")]);
         roff.to_writer(&mut page)?;
     }
-    Ok(page)
+    Ok(in_ascii(&page))
+}
+
+/// What is beyond ASCII, written so that it is read alike in every locale.
+fn in_ascii(page: &[u8]) -> Vec<u8> {
+    let mut ascii = String::with_capacity(page.len());
+    for c in String::from_utf8_lossy(page).chars() {
+        match c.is_ascii() {
+            true => ascii.push(c),
+            false => ascii += &format!("\\[u{:04X}]", u32::from(c)),
+        }
+    }
+    ascii.into_bytes()
 }
 
 /// The examples of the help, as they stand there.

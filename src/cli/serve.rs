@@ -11,7 +11,7 @@ use crate::server;
 use super::print;
 
 /// The file that is read when none is named.
-const DEFAULT_FILE: &str = "conf/proxy.yaml";
+pub(super) const DEFAULT_FILE: &str = "conf/proxy.yaml";
 /// What is logged unless `RUST_LOG` says otherwise.
 const DEFAULT_LOG: &str = "warn,callboard=info";
 

@@ -95,10 +95,11 @@ impl Target {
         answer: &Answer,
         words: &str,
     ) -> Result<(), Failure> {
-        Ok(match self.json {
+        match self.json {
             true => screen.json(&answer.body)?,
             false => screen.line(&format!("{} {words}", self.name()))?,
-        })
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use serde_json::value::RawValue;
 
-use crate::client::{Call, Client, Error};
+use crate::client::{Call, Client};
 use crate::names::ServiceName;
 use crate::sse::Event;
 
@@ -85,7 +85,7 @@ impl Arguments {
         let mut stream = client.follow(call, last.as_deref()).await?;
         while let Some(event) = stream.next().await? {
             *away = false;
-            teller.tell(&event, screen)?;
+            teller.tell(&event, client, screen)?;
             if !event.id.is_empty() {
                 *last = Some(event.id);
             }
@@ -112,10 +112,14 @@ impl Teller {
         }
     }
 
-    fn tell(&mut self, event: &Event, screen: &mut Screen<'_>) -> Result<(), Failure> {
-        let unreadable = |error: serde_json::Error| Error::Strange {
-            url: "the registry".to_owned(),
-            cause: format!("its event {:?} cannot be read: {error}", event.name),
+    fn tell(
+        &mut self,
+        event: &Event,
+        client: &Client,
+        screen: &mut Screen<'_>,
+    ) -> Result<(), Failure> {
+        let unreadable = |error: serde_json::Error| {
+            client.strange(format!("its event {:?}: {error}", event.name))
         };
         let first = !std::mem::replace(&mut self.begun, true);
         if self.json {

@@ -58,6 +58,7 @@ impl Active {
         slots: impl Iterator<Item = &'a Slot>,
         zone: Option<&str>,
         previous: &Self,
+        now: Instant,
     ) -> Self {
         let all: Vec<&Slot> = slots.collect();
         let slots: Vec<&Slot> = (all.iter().copied())
@@ -66,7 +67,7 @@ impl Active {
         let members = Self::members(slots.iter().copied());
         if policy.balance.algorithm == Algorithm::PeakEwma {
             // A newcomer at 0 would draw all the traffic.
-            ewma::seed_all(&members, Instant::now());
+            ewma::seed_all(&members, now);
         }
         let count = |standing| members.iter().filter(|e| e.standing() == standing).count();
         let usable = count(Standing::Usable);

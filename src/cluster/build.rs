@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use log::error;
 
@@ -45,7 +46,13 @@ impl Cluster {
             known: Box::default(),
         };
         let mut control = self.control();
-        let next = Active::build(&control.policy, control.slots.values(), self.zone(), &whole);
+        let next = Active::build(
+            &control.policy,
+            control.slots.values(),
+            self.zone(),
+            &whole,
+            Instant::now(),
+        );
         let fits = !next.picker.is_provisional();
         control.building = !fits;
         self.active.store(Arc::new(next));

@@ -130,7 +130,7 @@ impl Cluster {
         slot.eject(grounds, &settings, now);
         self.traffic.ejections.fetch_add(1, Ordering::Relaxed);
         let (after, found) = (slot.status(), slot.fitness());
-        self.republish(control);
+        self.republish_at(control, now);
         self.unrest();
         drop(guard);
         self.tell(id, &before, &after, found, "");
@@ -160,7 +160,7 @@ impl Cluster {
         let (after, found) = (slot.status(), slot.fitness());
         // Only now that its standing is another one: whoever takes the place looks at that again.
         endpoint.give_back(ticket);
-        self.republish(control);
+        self.republish_at(control, now);
         self.unrest();
         drop(guard);
         if before.availability == Availability::Ejected

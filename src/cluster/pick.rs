@@ -21,6 +21,11 @@ thread_local! {
     static RNG: RefCell<fastrand::Rng> = RefCell::new(fastrand::Rng::new());
 }
 
+/// Has the picks that this thread makes from now on draw the same again for the same `seed`.
+pub fn seed(seed: u64) {
+    RNG.with(|rng| rng.borrow_mut().seed(seed));
+}
+
 /// One attempt's hold on an endpoint: counted as in flight until it is dropped. Dropping it without
 /// an outcome means the attempt was cancelled, which is nobody's failure.
 pub struct Pick {

@@ -93,6 +93,14 @@ impl Cluster {
         }
     }
 
+    /// Takes the answer of a probe into account that somebody else than the prober made.
+    pub fn hear(self: &Arc<Self>, id: &InstanceId, answer: Result<(), String>, now: Instant) {
+        let key = (self.control().slots.get(id)).map(|slot| slot.endpoint.key());
+        if let Some(key) = key {
+            self.probed(id, key, answer, now);
+        }
+    }
+
     /// Takes a probe's answer into account, unless it is about an endpoint that has left.
     pub(super) fn probed(
         self: &Arc<Self>,
@@ -116,7 +124,7 @@ impl Cluster {
         let answered = slot.answered(answer, now);
         let (after, found) = (slot.status(), slot.fitness());
         if slot.endpoint.standing() != standing {
-            self.republish(control);
+            self.republish_at(control, now);
         }
         drop(guard);
         if let Some(testimony) = answered.testimony {

@@ -105,6 +105,7 @@ async fn race(
     };
     let mut tries = FuturesUnordered::new();
     let one = context.trail.picked(&first, arrived);
+    context.trail.saw(&context.tried, Duration::ZERO);
     tries.push(ask(first, None, one, context.trail.parent_of(one)));
     let mut alarm = pin!(ring(match hedge {
         Hedge::After(time) => Some(time),
@@ -166,6 +167,8 @@ async fn race(
                     }
                     context.tries.repeats += 1;
                     let one = context.trail.picked(&second, arrived);
+                    context.trail.saw(&context.tried, Duration::ZERO);
+                    context.trail.hedged();
                     tries.push(ask(second, Some(permit), one, context.trail.parent_of(one)));
                 }
             }

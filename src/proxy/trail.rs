@@ -160,6 +160,18 @@ impl Trail {
         (self.watch.trace.as_ref()).map_or(0, |_| fastrand::u64(1..))
     }
 
+    /// The present try is made beside another one.
+    pub(super) fn hedged(&mut self) {
+        if let Some(noted) = self.noted() {
+            noted.is_hedge = true;
+        }
+    }
+
+    fn noted(&mut self) -> Option<&mut Noted> {
+        let detail = self.detail.as_mut()?;
+        detail.notes.as_mut()?.tried.get_mut(detail.current)
+    }
+
     /// The try has its connection, `reused` or made for it.
     pub(super) fn connected(&mut self, reused: bool, since: Duration) {
         if let Some(attempt) = self.current() {
@@ -241,7 +253,7 @@ impl Trail {
 
     /// This follows from the outcome of the present try.
     pub(super) fn ruled(&mut self, ruling: Ruling) {
-        if let Some(noted) = self.notes().and_then(|notes| notes.tried.last_mut()) {
+        if let Some(noted) = self.noted() {
             noted.next = Some(ruling.to_string());
         }
     }

@@ -26,6 +26,8 @@ use super::request_settings;
 /// What a reload works on.
 pub(super) struct Reloader {
     pub(super) running: Config,
+    /// The same, for whoever asks.
+    pub(super) in_force: Arc<ArcSwap<Config>>,
     pub(super) source: Option<PathBuf>,
     pub(super) clusters: Clusters,
     pub(super) registry: Registry,
@@ -111,6 +113,7 @@ impl Reloader {
         };
         self.running.proxy.trusted_proxies = config.proxy.trusted_proxies;
         self.running.proxy.clients = config.proxy.clients;
+        self.in_force.store(Arc::new(self.running.clone()));
         if let Some(changed) = &self.names_changed {
             changed.notify_one();
         }

@@ -74,6 +74,11 @@ impl Token {
         &self.name
     }
 
+    /// What it is good for.
+    pub fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
     /// The digest of its secret.
     pub fn digest(&self) -> Digest {
         self.digest

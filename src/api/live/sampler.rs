@@ -29,6 +29,9 @@ const PASTS: usize = 4_000;
 const GONE: usize = 4_096;
 /// The most removals that are remembered for readers who were not told yet.
 const REMOVED: usize = 1_024;
+/// For how many ticks after its last request a service without instances is still shown: whoever asks
+/// for it is told that nobody is there, which is worth knowing.
+const LINGER: u64 = 30;
 /// Where answers with 5xx are in the [classes](crate::figures::traffic::CLASSES).
 const FAILED: usize = 4;
 
@@ -55,9 +58,12 @@ pub(super) struct Sampler {
 struct Kept {
     /// The tick that met it last.
     met: u64,
+    /// The last tick at which there were requests.
+    busy: u64,
     counted: Counted,
     /// The index at which its instances were counted.
     index: Option<Revision>,
+    census: Census,
     row: Arc<Row>,
     past: Sparse,
 }
@@ -117,6 +123,7 @@ impl Sampler {
         let time = (self.last).map_or(PERIOD, |last| now.saturating_duration_since(last));
         self.last = Some(now);
         let mut rows = self.tick.rows.clone();
+        let same_index = around.snapshot.revision == self.tick.index;
         let mut total = Total {
             connections: around.connections,
             ..Total::default()
@@ -126,10 +133,12 @@ impl Sampler {
             if cluster.is_stranger() {
                 continue;
             }
-            met += 1;
             let kept = match self.kept.get_mut(service) {
                 Some(kept) => kept,
                 None => {
+                    if self.is_deserted(cluster, &around.snapshot) {
+                        continue;
+                    }
                     let counted = self.gone.remove(service).unwrap_or_else(|| {
                         let known = Counted::of(cluster.traffic());
                         if self.forgetful {
@@ -142,17 +151,27 @@ impl Sampler {
                     self.kept.entry(service.clone()).or_insert(fresh)
                 }
             };
-            kept.met = number;
             let gained = kept.counted.advance(cluster.traffic());
-            let row = kept.row_of(cluster, &around.snapshot, &gained, time);
+            if !same_index || kept.index.is_none() {
+                kept.count_again(cluster, &around.snapshot);
+            }
+            let row = kept.row_of(cluster, &gained, time);
             total.add(&row);
             sum.add(&gained);
+            if row.figures.is_busy() {
+                kept.busy = number;
+            }
+            if row.instances == 0 && number - kept.busy > LINGER {
+                continue;
+            }
+            let is_new = std::mem::replace(&mut kept.met, number) == 0;
+            met += 1;
             if !kept.past.is_empty() || (row.figures.is_busy() && self.pasts < PASTS) {
                 let had = !kept.past.is_empty();
                 kept.past.push(number, row.figures);
                 self.pasts = self.pasts + usize::from(!kept.past.is_empty()) - usize::from(had);
             }
-            if *kept.row != row || !rows.contains_key(service) {
+            if is_new || *kept.row != row {
                 kept.row = Arc::new(row);
                 rows.insert(service.clone(), (number, Arc::clone(&kept.row)));
             }
@@ -181,6 +200,18 @@ impl Sampler {
             texts: Texts::default(),
         });
         &self.tick
+    }
+
+    /// Whether a service that is not shown has nothing to show: no instances, and nobody asks for it.
+    fn is_deserted(&self, cluster: &Cluster, snapshot: &Snapshot) -> bool {
+        let members = snapshot.members(cluster.name().as_str());
+        let counted = match self.gone.get(cluster.name()) {
+            Some(counted) => Some(counted.requests),
+            None => (!self.forgetful).then_some(0),
+        };
+        members.is_none_or(|members| members.instances.is_empty())
+            && cluster.in_flight() == 0
+            && counted.is_none_or(|counted| counted == requests(cluster.traffic())[0])
     }
 
     /// Lets go of the services that the tick of this number has not met.
@@ -215,8 +246,10 @@ impl Kept {
     fn new(service: ServiceName, counted: Counted) -> Self {
         Self {
             met: 0,
+            busy: 0,
             counted,
             index: None,
+            census: Census::default(),
             row: Arc::new(Row {
                 service,
                 figures: Figures::default(),
@@ -229,22 +262,18 @@ impl Kept {
         }
     }
 
-    /// What to show of the service now, which is mostly what was shown before.
-    fn row_of(
-        &mut self,
-        cluster: &Cluster,
-        snapshot: &Snapshot,
-        gained: &Gained,
-        time: Duration,
-    ) -> Row {
+    /// Counts its instances again, if something about them changed.
+    fn count_again(&mut self, cluster: &Cluster, snapshot: &Snapshot) {
         let index = snapshot.revision_of(self.row.service.as_str());
-        let availability = if self.index == Some(index) {
-            self.row.availability
-        } else {
+        if self.index != Some(index) {
             self.index = Some(index);
             let census = cluster.census();
-            AVAILABILITIES.map(|availability| census[availability as usize])
-        };
+            self.census = AVAILABILITIES.map(|availability| census[availability as usize]);
+        }
+    }
+
+    /// What to show of the service now, which is mostly what was shown before.
+    fn row_of(&self, cluster: &Cluster, gained: &Gained, time: Duration) -> Row {
         Row {
             service: self.row.service.clone(),
             figures: Figures::new(
@@ -254,8 +283,8 @@ impl Kept {
                 cluster.in_flight(),
             ),
             retries: per_second(gained.retries, time),
-            instances: availability.iter().sum(),
-            availability,
+            instances: self.census.iter().sum(),
+            availability: self.census,
             panic: cluster.is_panicking(),
         }
     }
@@ -272,12 +301,7 @@ impl Counted {
 
     /// Goes on to what the counters say now. Those that went back have begun anew.
     fn advance(&mut self, traffic: &Traffic) -> Gained {
-        let (mut requests, mut errors) = (0, 0);
-        for (_, counts) in traffic.routes().iter() {
-            let classes = counts.read();
-            requests += classes.iter().sum::<u64>();
-            errors += classes[FAILED];
-        }
+        let [requests, errors] = requests(traffic);
         let retries = (traffic.retries).load(std::sync::atomic::Ordering::Relaxed);
         if requests < self.requests {
             *self = Self::default();
@@ -298,6 +322,15 @@ impl Counted {
         (self.requests, self.errors, self.retries) = (requests, errors, retries);
         gained
     }
+}
+
+/// How many there were, and how many of them were answered with 5xx.
+fn requests(traffic: &Traffic) -> [u64; 2] {
+    let routes = traffic.routes();
+    let classes = routes.iter().map(|(_, counts)| counts.read());
+    classes.fold([0, 0], |[all, failed], classes| {
+        [all + classes.iter().sum::<u64>(), failed + classes[FAILED]]
+    })
 }
 
 impl Gained {

@@ -46,7 +46,7 @@ const SELDOM: Duration = Duration::from_secs(60);
     tag = "services",
     params(
         ("service" = Option<ServiceName>, Query, description = "Only this service."),
-        ("every" = Option<String>, Query,
+        ("every" = Option<String>, Query, pattern = "^([1-9]s|[1-5][0-9]s|60s|1m)$",
             description = "The time between two events, 1s to 1m; 1s unless given."),
     ),
     responses(

@@ -93,6 +93,9 @@ problems! {
     SplitProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken InsufficientScope
         CrossOrigin NoSuchRoute UnknownRoute Stale TooLarge InvalidFields RateLimited Unavailable
         StorageFull;
+    /// Of a call that asks for a plan.
+    PlanProblems: BrokenBody SlowBody Unauthenticated InvalidToken InsufficientScope CrossOrigin
+        TooLarge InvalidFields RateLimited Unavailable;
     /// Of a call about many instances; what is wrong with one of them is in its item.
     BulkProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken InsufficientScope
         CrossOrigin ReadOnly TooLarge InvalidFields RateLimited;

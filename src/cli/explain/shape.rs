@@ -1,7 +1,9 @@
-//! Explanations as the API gives them. What a later version adds is passed over, and what an earlier
-//! one leaves out is not told.
+//! Explanations as the API gives them. What a later version adds is passed over, and what is `null` or
+//! left out is not told.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::cli::table::cell::{Cell, Tone};
 
@@ -46,6 +48,8 @@ pub(super) struct Explanation {
     pub(super) service: Option<String>,
     pub(super) policy: Option<Policy>,
     pub(super) attempts: Vec<Attempt>,
+    pub(super) refused: Option<Refused>,
+    pub(super) copied_to: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,7 +63,7 @@ pub(super) struct Fault {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Route {
-    pub(super) name: String,
+    pub(super) name: Option<String>,
     pub(super) matched: Vec<String>,
     pub(super) split: Option<Split>,
     pub(super) passed_over: Vec<PassedOver>,
@@ -94,6 +98,7 @@ pub(super) struct Policy {
     pub(super) balance: String,
     pub(super) hash_on: Option<String>,
     pub(super) hash: Option<String>,
+    pub(super) hash_is_chance: bool,
     pub(super) panic: bool,
     pub(super) zone: Option<String>,
 }
@@ -109,12 +114,32 @@ pub(super) struct Attempt {
     pub(super) because: Option<String>,
     pub(super) candidates: Vec<Candidate>,
     pub(super) candidates_total: Option<u64>,
+    pub(super) hedge: bool,
+    pub(super) waited: Option<Waited>,
     pub(super) connection: Option<Connection>,
     pub(super) ended: Option<f64>,
     pub(super) outcome: Option<String>,
     pub(super) status: Option<u16>,
     pub(super) error: Option<Fault>,
     pub(super) next: Option<String>,
+}
+
+/// An attempt for which nobody could be chosen.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Refused {
+    pub(super) at: f64,
+    pub(super) because: String,
+    pub(super) waited: Option<Waited>,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) candidates_total: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Waited {
+    pub(super) time: f64,
+    pub(super) because: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -137,6 +162,26 @@ pub(super) struct Candidate {
 pub(super) struct Connection {
     pub(super) after: Option<f64>,
     pub(super) reused: bool,
+}
+
+/// Reads what the API gave.
+///
+/// # Errors
+/// When it is something else.
+pub(super) fn read<T: DeserializeOwned>(mut given: Value) -> Result<T, serde_json::Error> {
+    leave_out_nulls(&mut given);
+    serde_json::from_value(given)
+}
+
+fn leave_out_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(leave_out_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(leave_out_nulls),
+        _ => {}
+    }
 }
 
 impl Recent {
@@ -210,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_row_of_the_list_says_what_became_of_the_request() {
-        let recent: Recent = serde_json::from_value(serde_json::json!({
+        let recent: Recent = read(serde_json::json!({
             "id": "5f0c", "at": "2026-11-23T06:00:00.000Z", "client": "10.0.0.1", "method": "GET",
             "target": "/x?y", "host": "h", "route": "shop", "service": null, "status": 503,
             "took": 0.0123, "attempts": 2, "instance": null, "news": 1,

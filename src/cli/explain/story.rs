@@ -7,7 +7,9 @@ use crate::cli::screen::Screen;
 use crate::cli::table::Table;
 use crate::cli::table::cell::{Cell, Tone};
 
-use super::shape::{Attempt, Candidate, Explanation, Fault, Policy, Route, status, time};
+use super::shape::{
+    Attempt, Candidate, Explanation, Fault, Policy, Refused, Route, Waited, status, time,
+};
 
 /// How far what belongs to something is indented.
 const INDENT: &str = "  ";
@@ -34,9 +36,8 @@ pub(super) fn tell(told: &Explanation, screen: &mut Screen<'_>) -> io::Result<()
     if let Some(error) = &told.error {
         story.line(1, Cell::new(Tone::Bad, &error.in_words()))?;
     }
-    match &told.route {
-        Some(route) => story.route(route, told.service.as_deref())?,
-        None => story.line(0, heading("No route matched", ""))?,
+    if let Some(route) = &told.route {
+        story.route(route, told.service.as_deref())?;
     }
     if let Some(policy) = &told.policy {
         story.line(0, heading("Policy", &policy.in_words()))?;
@@ -44,8 +45,15 @@ pub(super) fn tell(told: &Explanation, screen: &mut Screen<'_>) -> io::Result<()
     for attempt in &told.attempts {
         story.attempt(attempt)?;
     }
-    if told.attempts.is_empty() {
-        story.line(0, heading("No attempt", "it was passed on to nobody"))?;
+    match &told.refused {
+        Some(refused) => story.refused(refused)?,
+        None if told.attempts.is_empty() => {
+            story.line(0, heading("No attempt", "it was passed on to nobody"))?;
+        }
+        None => {}
+    }
+    if let Some(service) = &told.copied_to {
+        story.line(0, heading("Copied", &format!("to service {service}")))?;
     }
     story.screen.out.flush()
 }
@@ -66,13 +74,11 @@ impl Story<'_, '_> {
 
     fn route(&mut self, route: &Route, service: Option<&str>) -> io::Result<()> {
         let to = service.map(|service| format!(" → service {service}"));
-        self.line(
-            0,
-            heading(
-                "Route",
-                &format!("{}{}", route.name, to.unwrap_or_default()),
-            ),
-        )?;
+        let to = to.unwrap_or_default();
+        match &route.name {
+            Some(name) => self.line(0, heading("Route", &format!("{name}{to}")))?,
+            None => self.line(0, heading("No route matched", ""))?,
+        }
         if !route.matched.is_empty() {
             self.plain(&format!("matched {}", route.matched.join(", ")))?;
         }
@@ -101,10 +107,14 @@ impl Story<'_, '_> {
     fn attempt(&mut self, attempt: &Attempt) -> io::Result<()> {
         let name = format!("Attempt {}", attempt.number);
         self.line(0, heading(&name, &attempt.destination()))?;
+        if attempt.hedge {
+            self.plain("made beside the one before, which was taking long")?;
+        }
+        self.waited(attempt.waited.as_ref())?;
         if let Some(why) = attempt.choice() {
             self.plain(&why)?;
         }
-        self.candidates(attempt)?;
+        self.candidates(&attempt.candidates, attempt.candidates_total)?;
         if let Some(connection) = &attempt.connection {
             let after = connection.after.map(|after| format!(" at {}", time(after)));
             let how = if connection.reused {
@@ -123,11 +133,25 @@ impl Story<'_, '_> {
         }
     }
 
-    fn candidates(&mut self, attempt: &Attempt) -> io::Result<()> {
+    fn refused(&mut self, refused: &Refused) -> io::Result<()> {
+        let because = format!("at {}: {}", time(refused.at), refused.because);
+        self.line(0, heading("Nobody could be chosen", &because))?;
+        self.waited(refused.waited.as_ref())?;
+        self.candidates(&refused.candidates, refused.candidates_total)
+    }
+
+    fn waited(&mut self, waited: Option<&Waited>) -> io::Result<()> {
+        match waited {
+            Some(wait) => self.plain(&format!("waited {}: {}", time(wait.time), wait.because)),
+            None => Ok(()),
+        }
+    }
+
+    fn candidates(&mut self, candidates: &[Candidate], total: Option<u64>) -> io::Result<()> {
         let mut look = self.screen.look;
         look.width = look.width.map(|width| width.saturating_sub(INDENT.len()));
         let mut table = Vec::new();
-        let rows = attempt.candidates.iter().map(Candidate::row);
+        let rows = candidates.iter().map(Candidate::row);
         Table::new(CANDIDATES)
             .sparse()
             .on(look)
@@ -135,12 +159,8 @@ impl Story<'_, '_> {
         for line in String::from_utf8_lossy(&table).lines() {
             writeln!(self.screen.out, "{INDENT}{line}")?;
         }
-        let shown = attempt.candidates.len() as u64;
-        match attempt
-            .candidates_total
-            .unwrap_or(shown)
-            .saturating_sub(shown)
-        {
+        let shown = candidates.len() as u64;
+        match total.unwrap_or(shown).saturating_sub(shown) {
             0 => Ok(()),
             more => self.plain(&format!("and {more} more")),
         }
@@ -193,13 +213,19 @@ impl Fault {
 
 impl Policy {
     fn in_words(&self) -> String {
-        let hash = self.hash.iter().map(|hash| format!("hash {hash}"));
-        let on = self.hash_on.iter().map(|on| format!("on {on}"));
+        // Without a hash it does not matter what one would be of.
+        let hash = self.hash.as_ref().map(|hash| {
+            let of = self.hash_on.as_deref().unwrap_or("nothing");
+            match self.hash_is_chance {
+                true => format!("hash {hash} by chance, as the request has no {of}"),
+                false => format!("hash {hash} of {of}"),
+            }
+        });
         let zone = self.zone.iter().map(|zone| format!("zone {zone} first"));
         let panic = self
             .panic
             .then(|| "panic: too few are available, so all are used".to_owned());
-        let words = [self.balance.clone()].into_iter().chain(on).chain(hash);
+        let words = [self.balance.clone()].into_iter().chain(hash);
         words
             .chain(zone)
             .chain(panic)
@@ -289,140 +315,4 @@ fn short(number: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use crate::cli::screen::Look;
-
-    use super::*;
-
-    fn told(explanation: Value, look: Look) -> String {
-        let explanation: Explanation = serde_json::from_value(explanation).unwrap();
-        let (mut out, mut err) = (Vec::new(), Vec::new());
-        let mut screen = Screen {
-            out: &mut out,
-            err: &mut err,
-            look,
-        };
-        tell(&explanation, &mut screen).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    fn candidate(id: &str, more: Value) -> Value {
-        let mut candidate = json!({
-            "instance": id, "address": "10.0.0.5:9000", "availability": "ready", "weight": 10,
-            "effective_weight": 10.0, "in_flight": 3, "score": null, "zone": null, "chosen": false,
-            "drawn": false, "excluded": null,
-        });
-        let fields = candidate.as_object_mut().unwrap();
-        fields.extend(more.as_object().unwrap().clone());
-        candidate
-    }
-
-    fn full() -> Value {
-        json!({
-            "id": "5f0c", "at": "2026-11-23T06:00:00.000Z", "why": "sampled", "client": "10.0.0.1",
-            "method": "GET", "host": "shop.example.com", "target": "/orders/7?y",
-            "version": "HTTP/1.1", "status": 200, "took": 0.0123, "head": 0.0119, "error": null,
-            "route": {
-                "name": "shop",
-                "matched": ["host shop.example.com", "path /orders/ (a prefix of /orders/7)"],
-                "split": {"side": "orders", "of": [{"service": "orders", "weight": 95},
-                    {"service": "orders-next", "weight": 5}], "by": "header:X-User"},
-                "passed_over": [{"route": "beta", "because": "header X-Canary is absent (expected 1)"}],
-                "strip": "/orders",
-            },
-            "service": "orders", "revision": 42,
-            "policy": {"balance": "maglev", "hash_on": "header:X-User-Id",
-                "hash": "9f00000000000000", "panic": false, "zone": "a"},
-            "attempts": [
-                {"number": 1, "at": 0.0001, "instance": "orders-1", "address": "10.0.0.5:9000",
-                    "algorithm": "maglev", "because": "owner of the key's slot",
-                    "candidates": [
-                        candidate("orders-1", json!({"chosen": true, "drawn": true, "score": 0.41234})),
-                        candidate("orders-2", json!({"drawn": true, "effective_weight": 2.5})),
-                        candidate("orders-3", json!({"availability": "draining",
-                            "excluded": "draining: drain requested"})),
-                    ],
-                    "candidates_total": 1200,
-                    "connection": {"after": 0.0003, "reused": true}, "ended": 0.002,
-                    "outcome": "failed", "status": 503, "error": null,
-                    "next": "tried again: status 503 is in retry.on"},
-                {"number": 2, "at": 0.003, "instance": "orders-2", "address": "10.0.0.6:9000",
-                    "algorithm": "maglev", "because": "next in line", "candidates": [],
-                    "candidates_total": 0, "connection": {"after": 0.0035, "reused": false},
-                    "ended": 0.0119, "outcome": "answered", "status": 200, "error": null,
-                    "next": "passed on"},
-            ],
-        })
-    }
-
-    #[test]
-    fn the_whole_story_is_told() {
-        insta::assert_snapshot!(told(full(), Look::default()), @r#"
-        GET shop.example.com/orders/7?y → 200 in 12.3ms, its head after 11.9ms
-          request 5f0c by HTTP/1.1 from 10.0.0.1 at 2026-11-23T06:00:00.000Z, explained because sampled
-        Route  shop → service orders
-          matched host shop.example.com, path /orders/ (a prefix of /orders/7)
-          split orders=95 orders-next=5: orders, by header:X-User
-          /orders is taken off the path
-          passed over beta: header X-Canary is absent (expected 1)
-        Policy  maglev, on header:X-User-Id, hash 9f00000000000000, zone a first
-        Attempt 1  at 100µs → orders-1 (10.0.0.5:9000)
-          chosen by maglev: owner of the key's slot
-              INSTANCE  AVAILABILITY  WEIGHT        IN FLIGHT  SCORE   WHY NOT
-          →   orders-1  ready         10            3          0.4123
-          ·   orders-2  ready         10 (now 2.5)  3
-              orders-3  draining      10            3                  draining: drain requested
-          and 1197 more
-          sent on a kept connection at 300µs
-          failed 503 at 2.00ms
-          tried again: status 503 is in retry.on
-        Attempt 2  at 3.00ms → orders-2 (10.0.0.6:9000)
-          chosen by maglev: next in line
-          sent on a new connection at 3.50ms
-          answered 200 at 11.9ms
-          passed on
-        "#);
-    }
-
-    #[test]
-    fn one_that_went_nowhere_says_so() {
-        let nowhere = json!({
-            "id": "5f0c", "at": "2026-11-23T06:00:00.000Z", "why": "asked for", "client": "::1",
-            "method": "GET", "host": null, "target": "/", "version": "HTTP/2", "status": 404,
-            "took": 0.0001, "head": null, "route": null, "service": null, "policy": null,
-            "error": {"type": "destination_not_found", "detail": "no route\u{1b}[2J"}, "attempts": [],
-        });
-        insta::assert_snapshot!(told(nowhere, Look::default()), @r#"
-        GET / → 404 in 100µs
-          request 5f0c by HTTP/2 from ::1 at 2026-11-23T06:00:00.000Z, explained because asked for
-          destination_not_found: no route\u{1b}[2J
-        No route matched
-        No attempt  it was passed on to nobody
-        "#);
-    }
-
-    #[test]
-    fn on_a_terminal_it_is_in_colour_and_no_wider() {
-        let look = Look {
-            colored: true,
-            width: Some(60),
-        };
-        let story = told(full(), look);
-        assert!(
-            story.contains("\u{1b}[31mfailed 503\u{1b}[0m at 2.00ms"),
-            "{story}"
-        );
-        let table = story.lines().filter(|line| line.contains("orders-3"));
-        for line in table {
-            assert!(line.contains('…'), "{line}");
-        }
-    }
-
-    #[test]
-    fn what_an_earlier_version_leaves_out_is_not_told() {
-        let story = told(json!({"id": "x"}), Look::default());
-        assert!(story.contains("No route matched"), "{story}");
-    }
-}
+mod tests;

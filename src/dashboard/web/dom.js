@@ -47,9 +47,10 @@ export function setAttribute(element, name, value) {
   else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-/** Brings the children of `parent` into this order, moving no more of them than needed: an element
- *  that is moved loses the focus. */
+/** Brings the children of `parent` into this order. An element that is moved loses the focus, so that is
+ *  given back. */
 export function order(parent, elements) {
+  const focused = document.activeElement;
   const wanted = new Set(elements);
   for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
   let cursor = parent.firstElementChild;
@@ -57,4 +58,5 @@ export function order(parent, elements) {
     if (element === cursor) cursor = cursor.nextElementSibling;
     else parent.insertBefore(element, cursor);
   }
+  if (focused !== document.activeElement && parent.contains(focused)) focused.focus({ preventScroll: true });
 }

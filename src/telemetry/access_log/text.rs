@@ -28,7 +28,7 @@ pub(super) fn escape_json(bytes: &[u8], out: &mut Vec<u8>) {
         escape_valid(chunk.valid(), out);
         let is_last = std::ptr::eq(chunk.invalid().as_ptr_range().end, kept.as_ptr_range().end);
         // A letter that was cut in two is no fault of the client's.
-        if !chunk.invalid().is_empty() && !(is_cut && is_last) {
+        if !(chunk.invalid().is_empty() || is_cut && is_last) {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }

@@ -222,7 +222,10 @@ pub(super) fn example(id: &str, target: &str) -> Explanation {
         route: None,
         service: Some("web"),
         failure: None,
+        code: None,
+        trace: None,
         attempts: &[],
+        client_left: false,
     };
     Explanation::new(&record, Notes::default(), false)
 }

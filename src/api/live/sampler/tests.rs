@@ -247,11 +247,35 @@ async fn one_service_is_told_of_alone_with_its_own_past() {
         .collect();
     assert_eq!(rates, [&json!(5.0), &json!(0.0)]);
     change(&scene.api, "a", "1", 0).await;
-    let after = scene.sample(1);
+    let mut after = scene.sample(1);
+    for _ in 0..LINGER {
+        after = scene.sample(1);
+    }
     let text = after.tell_of(&service, Some(tick.number), &[]).unwrap();
     assert!(
         std::str::from_utf8(&text)
             .unwrap()
             .contains("\"removed\":[\"a\"]")
     );
+}
+
+#[tokio::test]
+async fn a_service_that_is_asked_for_in_vain_is_shown_for_a_while() {
+    let mut scene = Scene::with("web").await;
+    scene.sample(1);
+    change(&scene.api, "web", "1", 0).await;
+    assert_eq!(told(&scene.sample(1), None)["services"], json!([]));
+    scene.answer("web", 4, 503, 1);
+    let event = told(&scene.sample(1), None);
+    let row = &event["services"][0];
+    assert_eq!(
+        (&row["instances"], &row["errors"]),
+        (&json!(0), &json!(4.0))
+    );
+    for _ in 0..=LINGER {
+        scene.sample(1);
+    }
+    let tick = scene.sample(1);
+    assert_eq!(told(&tick, None)["services"], json!([]));
+    assert_eq!(told(&tick, Some(3))["removed"], json!(["web"]));
 }
