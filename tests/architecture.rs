@@ -126,6 +126,33 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "plan",
+        &[
+            "names",
+            "instance",
+            "tls",
+            "acme",
+            "registry",
+            "pull",
+            "endpoint",
+            "balance",
+            "health",
+            "cluster",
+            "route",
+            "telemetry",
+            "proxy",
+            "api",
+            "config",
+        ],
+    ),
+    (
+        "simulate",
+        &[
+            "names", "address", "units", "instance", "figures", "registry", "balance", "health",
+            "cluster", "config",
+        ],
+    ),
+    (
         "server",
         &[
             "names",
@@ -143,13 +170,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "api",
             "admin",
             "config",
+            "plan",
         ],
     ),
     ("prove", &["units"]),
     (
         "cli",
         &[
-            "names", "address", "units", "sse", "client", "config", "server", "prove",
+            "names", "address", "units", "sse", "client", "cluster", "config", "plan", "simulate",
+            "server", "prove",
         ],
     ),
 ];

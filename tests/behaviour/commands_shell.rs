@@ -33,7 +33,7 @@ async fn a_terminal_gets_colours_and_lines_that_fit() {
     );
     let dead = Instance::dead("web-1");
     callboard.register("web", &dead, json!({})).await;
-    let narrow = [("COLUMNS", "60")];
+    let narrow = [("COLUMNS", "80")];
     let Some(shown) = on_terminal(&callboard.registry, "instances web", &narrow) else {
         return;
     };
@@ -41,7 +41,7 @@ async fn a_terminal_gets_colours_and_lines_that_fit() {
     assert!(row.contains("\u{1b}[36mstarting\u{1b}[0m"), "{row:?}");
     assert!(row.ends_with('…'), "{row:?}");
     let plain = row.replace("\u{1b}[36m", "").replace("\u{1b}[0m", "");
-    assert!(plain.chars().count() <= 60, "{plain}");
+    assert!(plain.chars().count() <= 80, "{plain}");
 
     let quiet = [("COLUMNS", "500"), ("NO_COLOR", "1")];
     let shown = on_terminal(&callboard.registry, "instances web", &quiet).unwrap();
@@ -212,7 +212,10 @@ fn the_manual_has_a_page_for_every_command_that_can_be_rendered() {
     };
     for file in files {
         let mut render = Command::new(&groff);
-        let rendered = render.args(["-man", "-ww", "-Tutf8"]).arg(file).output();
+        let rendered = render
+            .args(["-man", "-ww", "-Tutf8", "-P-cbou"])
+            .arg(file)
+            .output();
         let rendered = Said::from(rendered.unwrap()).well();
         assert!(rendered.out.contains("SYNOPSIS"), "{}", file.display());
     }

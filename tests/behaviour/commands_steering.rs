@@ -154,9 +154,7 @@ async fn a_split_is_shown_set_and_reset() {
     let said = say(&callboard.registry, &["routes"]).well();
     assert_eq!(
         said.words(1),
-        [
-            "shop", "path", "/shop/", "a=1", "c=9", "(set", "by", "hand)"
-        ]
+        ["shop", "path", "/shop", "a=1", "c=9", "(set", "by", "hand)"]
     );
     let said = say(&callboard.registry, &["split", "shop", "--reset"]).well();
     assert_eq!(said.out, "shop: a=1 c=9 → a=3 b=1\n");

@@ -446,11 +446,11 @@ async fn a_client_that_leaves_during_an_answer_was_told_its_status() {
 async fn a_switch_of_protocols_is_a_request_of_its_own_class() {
     let callboard = setup().start();
     let instance = Switching::start(&callboard, "web", "web-1").await;
-    let (client, _instance) = instance.switch(&callboard, "web", "echo").await;
+    let (client, server) = instance.switch(&callboard, "web", "echo").await;
     let page = until_counted(&callboard, "1xx", 1.0).await;
     let in_flight = "callboard_requests_in_flight{service=\"web\"}";
     assert_eq!(value(&page, in_flight), Some(1.0), "{page}");
-    drop(client);
+    drop((client, server));
     until(&callboard, in_flight, 0.0).await;
     until_counted(&callboard, "1xx", 1.0).await;
 }

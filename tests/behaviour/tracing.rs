@@ -261,7 +261,7 @@ async fn a_call_of_grpc_says_what_it_is_and_ended_with() {
         return;
     };
     server.register(&callboard, json!({})).await;
-    for (method, message) in [("Echo", "hello"), ("Fail", "INTERNAL broken")] {
+    for (method, message) in [("Echo", "hello"), ("Fail", "13 broken")] {
         Maker::Go.call(&callboard, &["-method", method, message]);
     }
     let spans = |method: &'static str| {
@@ -306,7 +306,7 @@ async fn an_upgrade_tells_its_instance_too() {
     drop(reply);
     let spans = collector.request("up").await;
     assert_eq!(spans.len(), 2);
-    assert_eq!(&spans[0]["http.response.status_code"], "101");
+    assert_eq!(&spans[1]["http.response.status_code"], "101");
     let expected = format!("traceparent: 00-{}-{}-03", spans[1].trace, spans[1].id);
     assert!(
         web.heads()[0].contains(&expected),

@@ -53,9 +53,15 @@ function run(t, command, args, env = {}) {
   const child = spawn(command, args, { env: { ...process.env, RUST_LOG: "warn", ...env }, stdio: ["ignore", "pipe", "pipe"] });
   let log = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (log += data));
-  const ended = new Promise((resolve) => child.on("exit", resolve));
+  const ended = new Promise((resolve) => {
+    child.on("exit", resolve);
+    child.on("error", (error) => {
+      log += error.message;
+      resolve();
+    });
+  });
   const stop = async (signal = "SIGKILL") => {
-    if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+    if (child.pid && child.exitCode === null && child.signalCode === null) child.kill(signal);
     await ended;
   };
   later(t, () => stop());
@@ -89,6 +95,8 @@ ${config}
     await eventually("callboard is ready", async () => {
       const answer = await fetch(`${base}/readyz`).catch(() => null);
       return answer?.ok;
+    }).catch((error) => {
+      throw new Error(`${error.message}: ${board.process.log()}`);
     });
   };
   await board.start();

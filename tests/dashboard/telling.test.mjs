@@ -18,7 +18,7 @@ test("the journal shows a change as it happens, with who made it, and is filtere
   await patched.getByText("weight 1 → 9").waitFor();
   assert.match(await patched.textContent(), /127\.0\.0\.1/);
 
-  await page.getByRole("searchbox").fill("orders");
+  await page.getByLabel("Only of this service").fill("orders");
   await eventually("web is left out", async () => (await page.locator(".journal .rows .row").count()) === 1);
   assert.match(page.url(), /service=orders/);
   await page.reload();
