@@ -34,6 +34,11 @@
 //! that go to an instance as they are ([`proxy::tcp`]). A request that is answered with another
 //! protocol leaves HTTP behind as well (`proxy::tunnel`).
 //!
+//! *Telling.* What is counted is counted where it happens, in plain atomics ([`figures`]). Of a request
+//! whose story somebody wants, drawn when its head has come, the proxy keeps a trail, and at its end
+//! [`telemetry`] takes it to the access log, the traces and the ring of explanations, none of which a
+//! request waits for. [`admin`] and [`api`] show all of it, `dashboard` draws it.
+//!
 //! # Layout
 //!
 //! ```text
