@@ -8,8 +8,11 @@ source "$(dirname "$0")/lib.sh"
 readonly folder=tests/dashboard
 
 main() {
-    have node && have npm || { skip "the tests of the dashboard (node and npm are missing)"; return; }
-    chromium || { skip "the tests of the dashboard (cannot install chromium)"; return; }
+    if ! have node || ! have npm; then
+        skip "the tests of the dashboard (node and npm are missing)"
+        return
+    fi
+    browser || { skip "the tests of the dashboard (cannot install chromium)"; return; }
     modules || { skip "the tests of the dashboard (npm cannot install what $folder/package-lock.json names)"; return; }
     CALLBOARD_BIN=$(realpath "$(callboard_bin)")
     CHROMIUM=$(command -v chromium)
@@ -17,7 +20,7 @@ main() {
     (cd "$folder" && node --test --test-concurrency=1 --test-reporter=spec ./*.test.mjs)
 }
 
-chromium() {
+browser() {
     have chromium && return
     echo "dashboard: installing chromium"
     scripts/setup.sh --package chromium

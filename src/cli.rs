@@ -163,7 +163,7 @@ pub fn main() -> ExitCode {
         Command::Services(asked) => carry_out(&asked, out, err),
         Command::Instances(asked) => carry_out(&asked, out, err),
         Command::Watch(asked) => carry_out(&asked, out, err),
-        Command::Top(asked) => remote::exit_code(top::run(&asked, out), err),
+        Command::Top(asked) => remote::exit_code(top::run(&asked, out, err), err),
         Command::Journal(asked) => carry_out(&asked, out, err),
         Command::Explain(asked) => carry_out(&asked, out, err),
         Command::Routes(asked) => carry_out(&asked, out, err),

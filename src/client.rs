@@ -13,6 +13,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use reqwest::header::{ACCEPT, AUTHORIZATION, ETAG, HeaderValue, IF_MATCH};
 use reqwest::redirect::Policy;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
@@ -31,6 +32,9 @@ const LOCAL: &str = "http://localhost/";
 const PROBLEMS: &str = "urn:callboard:problem:";
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest answer, in bytes: a hundred thousand instances with all that may be said of them take
+/// less, and whoever answers without end is no callboard.
+const MAX_ANSWER: usize = 256 * 1024 * 1024;
 
 /// Where a registry is and how to be let in.
 #[derive(Clone)]
@@ -133,11 +137,18 @@ impl Client {
     pub async fn call(&self, call: Call<'_>) -> Result<Answer, Error> {
         let failed = |failure| Error::of(self.name(), &failure);
         let request = self.request(&call).timeout(call.patience);
-        let response = request.send().await.map_err(failed)?;
+        let mut response = request.send().await.map_err(failed)?;
         let (status, index) = (response.status(), index(&response));
         let tag = response.headers().get(ETAG);
         let tag = tag.and_then(|tag| Some(tag.to_str().ok()?.to_owned()));
-        let body = response.bytes().await.map_err(failed)?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                return Err(self.strange(format!("its answer exceeds {MAX_ANSWER} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let body = body.freeze();
         if !status.is_success() {
             return Err(self.refused(status, &body));
         }

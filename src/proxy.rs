@@ -301,7 +301,7 @@ impl ProxyHttp for DataPlane {
         {
             pick.endpoint().announce_keep_alive(timeout);
         }
-        let verdict = Verdict::of(context.call.as_deref(), response, SystemTime::now());
+        let verdict = Verdict::of(context.call.as_deref(), response, SystemTime::now);
         let status = response.status;
         (context.trail).ended(|| Outcome::Answered(status), now - context.arrived());
         if let (Some(pick), Some(counters)) = (&context.pick, context.trail.counters()) {
@@ -420,7 +420,7 @@ impl ProxyHttp for DataPlane {
         let mut error = error.more_context(format!("instance at {}", peer._address));
         let now = Instant::now();
         context.broken(session, peer, &mut error, reused, now);
-        context.note_lost(now);
+        context.note_broken(&error, now);
         error
     }
 

@@ -24,3 +24,6 @@ pub use scenario::{Mistake, Scenario, algorithms, named};
 
 /// A scenario that explains itself.
 pub const EXAMPLE: &str = include_str!("simulate/example.yaml");
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::error::Error as _;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
@@ -24,6 +25,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const REQUEST: Duration = Duration::from_secs(30);
 /// The longest answer, in bytes: that of a certificate with its chain is a few thousand.
 const MAX_ANSWER: usize = 1 << 20;
+/// The most that is read of a file with issuers, in bytes: those of a system are a quarter of that.
+const MAX_CA: u64 = 1 << 20;
 
 tokio::task_local! {
     /// How long the server has asked the present task to wait.
@@ -76,7 +79,9 @@ impl Client {
 pub(super) fn issuers(ca: &Path) -> Result<Vec<Certificate>, String> {
     const EXPECTED: &str = "(expected PEM with the server's issuers)";
     let wrong = |what: String| format!("{:?} {what} {EXPECTED}", ca.to_string_lossy());
-    let text = fs::read(ca).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let mut text = Vec::new();
+    let read = File::open(ca).and_then(|file| file.take(MAX_CA).read_to_end(&mut text));
+    read.map_err(|error| wrong(format!("cannot be read: {error}")))?;
     let issuers =
         Certificate::from_pem_bundle(&text).map_err(|_| wrong("is damaged".to_owned()))?;
     if issuers.is_empty() {

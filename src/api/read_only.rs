@@ -10,9 +10,10 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::{Kind, Problem};
 
-/// What is not mirrored, and so this callboard's to change: where it sends requests. And asking what a
-/// configuration would change, which changes nothing.
-const OWN: [&str; 2] = ["/api/v1/routes/", "/api/v1/plan"];
+/// What is not mirrored, and so this callboard's to change: where it sends requests.
+const ROUTES: &str = "/api/v1/routes/";
+/// Asks what a configuration would change, which changes nothing.
+const PLAN: &str = "/api/v1/plan";
 
 /// Passes a request on unless it may change something and this callboard mirrors other registries.
 pub(super) async fn no_changes(
@@ -24,12 +25,16 @@ pub(super) async fn no_changes(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
-    let path = request.uri().path();
-    let is_own = OWN.iter().any(|own| path.starts_with(own));
     match mirrored_from {
-        Some(origins) if !reads && !is_own => refusal(request.method(), &origins).into_response(),
+        Some(origins) if !reads && !is_own(request.uri().path()) => {
+            refusal(request.method(), &origins).into_response()
+        }
         _ => next.run(request).await,
     }
+}
+
+fn is_own(path: &str) -> bool {
+    path == PLAN || path.starts_with(ROUTES)
 }
 
 fn refusal(method: &Method, origins: &[Arc<str>]) -> Problem {
@@ -43,6 +48,21 @@ fn refusal(method: &Method, origins: &[Arc<str>]) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_routes_and_plans_are_not_mirrored() {
+        for path in ["/api/v1/plan", "/api/v1/routes/shop/split"] {
+            assert!(is_own(path), "{path}");
+        }
+        for path in [
+            "/api/v1/plans",
+            "/api/v1/plan/",
+            "/api/v1/routes",
+            "/api/v1/services/plan",
+        ] {
+            assert!(!is_own(path), "{path}");
+        }
+    }
 
     #[test]
     fn the_refusal_says_where_to_go() {

@@ -135,8 +135,15 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     if command.get_subcommands().any(|below| !below.is_hide_set()) {
         man.render_subcommands_section(&mut page)?;
     }
-    examples(command)?.to_writer(&mut page)?;
-    items("EXIT STATUS", help::CODES).to_writer(&mut page)?;
+    let help = command.get_after_help().map(ToString::to_string);
+    let help = help.unwrap_or_default();
+    notes(&help).to_writer(&mut page)?;
+    verbatim("EXAMPLES", after("Examples:", &help)).to_writer(&mut page)?;
+    let codes = match after("Exit codes:", &help) {
+        own if own.is_empty() => items("EXIT STATUS", help::CODES),
+        own => verbatim("EXIT STATUS", own),
+    };
+    codes.to_writer(&mut page)?;
     items("ENVIRONMENT", ENVIRONMENT).to_writer(&mut page)?;
     if is_main {
         items("FILES", FILES).to_writer(&mut page)?;
@@ -162,23 +169,45 @@ fn in_ascii(page: &[u8]) -> Vec<u8> {
     ascii.into_bytes()
 }
 
-/// The examples of the help, as they stand there.
-fn examples(command: &Command) -> io::Result<Roff> {
+/// The lines of the help's paragraph with this heading.
+fn after<'a>(heading: &str, help: &'a str) -> Vec<&'a str> {
+    let mut paragraphs = help.split("\n\n");
+    let found = paragraphs.find_map(|text| text.strip_prefix(heading)?.strip_prefix('\n'));
+    found.map(|text| text.lines().collect()).unwrap_or_default()
+}
+
+/// What the help says beside examples and exit codes.
+fn notes(help: &str) -> Roff {
     let mut roff = Roff::new();
-    let help = command.get_after_help().map(ToString::to_string);
-    let examples = help.unwrap_or_default();
-    // What follows an empty line is told elsewhere in the page.
-    let examples = examples.split("\n\n").next().unwrap_or_default();
-    let lines: Vec<_> = examples.lines().skip(1).collect();
+    let told = help.split("\n\n");
+    let told = told.filter(|text| !text.is_empty());
+    let told = told.filter(|text| {
+        !["Examples:", "Exit codes:"]
+            .iter()
+            .any(|it| text.starts_with(it))
+    });
+    for (position, text) in told.enumerate() {
+        match position {
+            0 => roff.control("SH", ["NOTES"]),
+            _ => roff.control("PP", []),
+        };
+        roff.text([roman(text)]);
+    }
+    roff
+}
+
+/// Lines as they stand there.
+fn verbatim(heading: &str, lines: Vec<&str>) -> Roff {
+    let mut roff = Roff::new();
     if !lines.is_empty() {
-        roff.control("SH", ["EXAMPLES"]);
+        roff.control("SH", [heading]);
         roff.control("nf", []);
         for line in lines {
             roff.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
         }
         roff.control("fi", []);
     }
-    Ok(roff)
+    roff
 }
 
 fn items(heading: &str, items: &[(&str, &str)]) -> Roff {
@@ -190,4 +219,48 @@ fn items(heading: &str, items: &[(&str, &str)]) -> Roff {
         roff.text([roman(*text)]);
     }
     roff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(name: &str) -> String {
+        let command = built();
+        let text = page(command.find_subcommand(name).unwrap()).unwrap();
+        String::from_utf8(text).unwrap().replace("\\-", "-")
+    }
+
+    #[test]
+    fn every_page_has_the_examples_of_its_help_and_its_own_exit_codes() {
+        for (name, example, code) in [
+            (
+                "drain",
+                "callboard drain orders orders-1 --wait",
+                "What was named is not there",
+            ),
+            (
+                "plan",
+                "callboard plan --config new.yaml",
+                "with --exit-code: something would",
+            ),
+            (
+                "simulate",
+                "callboard simulate --example",
+                "What was named is not there",
+            ),
+        ] {
+            let page = told(name);
+            let (_, rest) = page.split_once(".SH EXAMPLES").unwrap();
+            let (examples, codes) = rest.split_once(".SH \"EXIT STATUS\"").unwrap();
+            assert!(examples.contains(example), "{page}");
+            assert!(codes.contains(code), "{page}");
+        }
+        assert!(!told("plan").contains("What was named is not there"));
+        let simulate = told("simulate");
+        assert!(
+            simulate.contains(".SH NOTES\nWhat is real: the pickers"),
+            "{simulate}"
+        );
+    }
 }

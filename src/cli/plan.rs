@@ -235,7 +235,11 @@ fn summary(plan: &Plan) -> String {
         true => "",
         false => "; a restart is needed for some",
     };
-    format!("Plan: {} change{restart}.", counted.join(", "))
+    let verb = match counted.as_slice() {
+        [one] if one.starts_with("1 ") => "changes",
+        _ => "change",
+    };
+    format!("Plan: {} {verb}{restart}.", counted.join(", "))
 }
 
 #[cfg(test)]

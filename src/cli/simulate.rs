@@ -14,7 +14,6 @@ use crate::simulate::{self, EXAMPLE, Report, Scenario};
 use super::remote::{self, Failure, note};
 use super::table::Table;
 
-/// What is simulated, for the help.
 /// The longest description, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
 
@@ -101,8 +100,12 @@ fn read(file: &Path) -> io::Result<String> {
         true => Box::new(io::stdin()),
         false => Box::new(fs::File::open(file)?),
     };
-    source.take(MAX_TEXT).read_to_string(&mut text)?;
-    Ok(text)
+    let mut source = source.take(MAX_TEXT + 1);
+    source.read_to_string(&mut text)?;
+    match source.limit() {
+        0 => Err(io::Error::other(format!("longer than {MAX_TEXT} bytes"))),
+        _ => Ok(text),
+    }
 }
 
 fn policy(asked: &Arguments) -> Result<Option<Policy>, String> {

@@ -46,7 +46,11 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 /// Any [`Failure`].
-pub(super) fn run(asked: &Arguments, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) fn run(
+    asked: &Arguments,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), Failure> {
     let client = asked.remote.client()?;
     let feed = feed::Feed {
         client,
@@ -56,7 +60,7 @@ pub(super) fn run(asked: &Arguments, out: &mut dyn Write) -> Result<(), Failure>
     let sees = io::stdout().is_terminal() && io::stdin().is_terminal();
     match (asked.json, asked.once || !sees) {
         (true, _) => block_on(plain::lines(&feed, asked.once, out)),
-        (false, true) => block_on(plain::table(&feed, out)),
+        (false, true) => block_on(plain::table(&feed, out, err)),
         (false, false) => block_on(terminal::show(feed)),
     }
 }

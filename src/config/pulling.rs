@@ -1,6 +1,7 @@
 //! Which registries to mirror, and what is needed to reach them.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path;
 
 use rustls_pki_types::CertificateDer;
@@ -15,6 +16,8 @@ use crate::pull::{Origin, Settings, Token};
 
 /// The most registries to choose from.
 const MAX_REGISTRIES: usize = 64;
+/// The longest file with a token or certificates, in bytes: room for every authority of a system.
+const MAX_BYTES: u64 = 1024 * 1024;
 
 /// What `registry.pull` says; `None` if it is left out.
 pub(super) fn pull(raw: Option<&Pull>, path: &Path, report: &mut Report) -> Option<Settings> {
@@ -121,5 +124,13 @@ fn authorities(
 }
 
 fn read(file: &path::Path) -> Result<String, String> {
-    fs::read_to_string(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
+    let wrong = |what: String| format!("{} {what}", file.display());
+    let unreadable = |error: io::Error| wrong(format!("cannot be read: {error}"));
+    let mut text = String::new();
+    let mut reader = File::open(file).map_err(unreadable)?.take(MAX_BYTES + 1);
+    reader.read_to_string(&mut text).map_err(unreadable)?;
+    match reader.limit() {
+        0 => Err(wrong(format!("is longer than {MAX_BYTES} bytes"))),
+        _ => Ok(text),
+    }
 }

@@ -1,12 +1,14 @@
 //! `POST /api/v1/plan`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -24,6 +26,8 @@ use super::{MAX_TEXT, Plan, Present};
 
 /// How many plans are made at a time; more wait.
 const AT_ONCE: usize = 1;
+/// How long a caller waits for its plan, and for its turn.
+const PATIENCE: Duration = Duration::from_secs(50);
 
 /// What plans are compared with. Cheap to clone.
 #[derive(Clone)]
@@ -98,15 +102,17 @@ async fn plan(
     caller.administers()?;
     query.finish()?;
     let body = body::read(body, MAX_TEXT).await?;
-    let unavailable = |_| {
-        Problem::new(
-            Kind::Unavailable,
-            "the plan was not made: callboard is leaving",
-        )
+    let unavailable = |why: &str| {
+        let detail = format!("the plan was not made: {why}");
+        Problem::new(Kind::Unavailable, detail)
     };
-    let turn = Arc::clone(&running.turns).acquire_owned().await;
+    // A file that the configuration names may be one whose reading never ends.
+    let late = |_| unavailable("it took too long (expected all files it names to be regular ones)");
+    let until = Instant::now() + PATIENCE;
+    let turn = timeout_at(until, Arc::clone(&running.turns).acquire_owned());
+    let turn = turn.await.map_err(late)?;
     // Held by the work itself, which goes on if the caller leaves.
-    let turn = turn.map_err(|_| unavailable(()))?;
+    let turn = turn.map_err(|_| unavailable("callboard is leaving"))?;
     let planned = tokio::task::spawn_blocking(move || {
         let _turn = turn;
         match std::str::from_utf8(&body) {
@@ -117,5 +123,9 @@ async fn plan(
             )),
         }
     });
-    planned.await.map(Json).map_err(|_| unavailable(()))
+    let plan = timeout_at(until, planned).await.map_err(late)?;
+    plan.map(Json).map_err(|error| match error.is_panic() {
+        true => unavailable("callboard failed at it (expected no such thing: please report it)"),
+        false => unavailable("callboard is leaving"),
+    })
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use pingora_proxy::Session;
 
 use crate::cluster::Cluster;
@@ -248,6 +248,17 @@ impl Context {
         ));
         let error = Error::explain(ErrorType::InternalError, "the instance has just left");
         Err(error.into_up())
+    }
+
+    /// Takes down that the present try ended with `error`: lost to its instance, or given up, which
+    /// the failure of an earlier try must not be taken for.
+    pub(super) fn note_broken(&mut self, error: &Error, now: Instant) {
+        if *error.esource() == ErrorSource::Upstream {
+            self.note_lost(now);
+        } else {
+            let since = now.saturating_duration_since(self.arrived);
+            self.trail.cancelled(since);
+        }
     }
 
     /// Takes down what the present try was lost for.

@@ -13,9 +13,10 @@ mod delivery;
 mod request;
 mod session;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::HeaderValue;
 use log::debug;
@@ -51,11 +52,13 @@ pub(super) struct Request {
     pub(super) may_reuse: bool,
 }
 
+/// When a try got its connection, and whether that had been kept from earlier. Outlives a try that is
+/// given up.
+pub(super) type Link = ArcSwapOption<(Instant, bool)>;
+
 /// An answer of which the head has come.
 pub(super) struct Answer {
     pub(super) head: Box<ResponseHeader>,
-    /// When there was a connection, and whether it had been kept from earlier.
-    pub(super) connected: Option<(Instant, bool)>,
     session: Session,
     peer: HttpPeer,
     idle: Duration,
@@ -67,8 +70,6 @@ pub(super) struct Lost {
     pub(super) failure: Option<Failure>,
     /// How.
     pub(super) cause: Cause,
-    /// When there was a connection, and whether it had been kept from earlier.
-    pub(super) connected: Option<(Instant, bool)>,
     /// The instance, still held, if the request is not to go there again.
     pub(super) pick: Option<Pick>,
 }
@@ -106,7 +107,8 @@ impl Cause {
 impl Exchange {
     /// Sends `request` to the instance picked, with `parent` as its place in a trace if that is another
     /// than what its head says, and waits for the head of its answer, at most until `deadline`. Failures
-    /// are reported to the pick; an answer is for the caller to judge.
+    /// are reported to the pick; an answer is for the caller to judge. Its connection is told of in
+    /// `link` as soon as there is one.
     pub(super) async fn ask(
         &self,
         mut pick: Pick,
@@ -114,6 +116,7 @@ impl Exchange {
         parent: Option<HeaderValue>,
         timeouts: Timeouts,
         deadline: Instant,
+        link: &Link,
     ) -> Result<(Pick, Answer), Lost> {
         let scheme = pick.endpoint().instance.scheme;
         if !scheme.is_http() {
@@ -122,7 +125,6 @@ impl Exchange {
             return Err(Lost {
                 failure: Some(failure),
                 cause: Cause::Withdrawn,
-                connected: None,
                 pick: None,
             });
         }
@@ -142,18 +144,16 @@ impl Exchange {
                             timeouts.connect,
                         )),
                         cause: Cause::Unreachable,
-                        connected: None,
                         pick: Some(pick),
                     });
                 }
             };
-            let connected = Some((Instant::now(), reused));
+            link.store(Some(Arc::new((Instant::now(), reused))));
             if !pick.holds() {
                 pick.withdraw();
                 return Err(Lost {
                     failure: None,
                     cause: Cause::Withdrawn,
-                    connected,
                     pick: None,
                 });
             }
@@ -168,7 +168,6 @@ impl Exchange {
                         let idle = endpoint.connection_idle(timeouts.idle);
                         let answer = Answer {
                             head,
-                            connected,
                             session,
                             peer: HttpPeer { group_key, ..peer },
                             idle,
@@ -204,7 +203,6 @@ impl Exchange {
             return Err(Lost {
                 failure: Some(failure),
                 cause,
-                connected,
                 pick: Some(pick),
             });
         }
@@ -237,7 +235,6 @@ impl Answer {
     pub(super) fn own(head: Box<ResponseHeader>, session: HttpSession, peer: HttpPeer) -> Self {
         Self {
             head,
-            connected: None,
             session: Session::Http1(Box::new(session)),
             peer,
             idle: Duration::ZERO,

@@ -32,7 +32,7 @@ use crate::telemetry::record;
 
 use super::DataPlane;
 use super::context::Context;
-use super::exchange::{self, Answer, Cause, Lost, Request, client_left};
+use super::exchange::{self, Answer, Cause, Link, Lost, Request, client_left};
 use super::trail::Try;
 
 /// Answers the request if it is one that may be hedged; says whether it did.
@@ -97,16 +97,20 @@ async fn race(
     let mut picked = context.tried.clone();
     picked.add(first.endpoint());
     let arrived = context.arrived();
-    let ask = |pick, permit, one, parent| async move {
+    let links = [Link::default(), Link::default()];
+    let mut begun = [None; 2];
+    let ask = |pick, permit, one, parent, link| async move {
         let asked = plane
             .exchange
-            .ask(pick, request, parent, timeouts, deadline);
+            .ask(pick, request, parent, timeouts, deadline, link);
         (asked.await, permit, one)
     };
     let mut tries = FuturesUnordered::new();
     let one = context.trail.picked(&first, arrived);
     context.trail.saw(&context.tried, Duration::ZERO);
-    tries.push(ask(first, None, one, context.trail.parent_of(one)));
+    begun[0] = Some(one);
+    let parent = context.trail.parent_of(one);
+    tries.push(ask(first, None, one, parent, &links[0]));
     let mut alarm = pin!(ring(match hedge {
         Hedge::After(time) => Some(time),
         Hedge::Percentile(share) => latencies.percentile(share, started),
@@ -121,6 +125,7 @@ async fn race(
                 Ok((pick, answer)) => {
                     let is_poor = is_tried_again(&policy.retry.on, &answer);
                     let now = Instant::now();
+                    note_connections(context, &begun, &links);
                     context.trail.turn_to(one);
                     note_answer(context, &answer, now);
                     if is_poor && !tries.is_empty() {
@@ -141,6 +146,7 @@ async fn race(
                 }
                 Err(lost) => {
                     causes.push(lost.cause);
+                    note_connections(context, &begun, &links);
                     context.trail.turn_to(one);
                     take_note(context, lost, Instant::now());
                     if tries.is_empty() {
@@ -151,7 +157,10 @@ async fn race(
                     }
                 }
             },
-            error = client_left(session) => return Err(error),
+            error = client_left(session) => {
+                note_connections(context, &begun, &links);
+                return Err(error);
+            }
             () = &mut alarm, if !rung => {
                 rung = true;
                 let permit = cluster.try_retry();
@@ -169,7 +178,9 @@ async fn race(
                     let one = context.trail.picked(&second, arrived);
                     context.trail.saw(&context.tried, Duration::ZERO);
                     context.trail.hedged();
-                    tries.push(ask(second, Some(permit), one, context.trail.parent_of(one)));
+                    begun[1] = Some(one);
+                    let parent = context.trail.parent_of(one);
+                    tries.push(ask(second, Some(permit), one, parent, &links[1]));
                 }
             }
         }
@@ -191,7 +202,6 @@ fn is_tried_again(on: &RetryOn, answer: &Answer) -> bool {
 }
 
 fn note_answer(context: &mut Context, answer: &Answer, now: Instant) {
-    note_connected(context, answer.connected);
     let status = answer.head.status;
     let since = now.saturating_duration_since(context.arrived());
     context
@@ -199,15 +209,19 @@ fn note_answer(context: &mut Context, answer: &Answer, now: Instant) {
         .ended(|| record::Outcome::Answered(status), since);
 }
 
-fn note_connected(context: &mut Context, connected: Option<(Instant, bool)>) {
-    if let Some((at, reused)) = connected {
-        let since = at.saturating_duration_since(context.arrived());
-        context.trail.connected(reused, since);
+/// Takes down what connections the tries have got so far, of those that will be given up as well.
+fn note_connections(context: &mut Context, begun: &[Option<Try>; 2], links: &[Link; 2]) {
+    for (one, link) in begun.iter().zip(links) {
+        if let (Some(one), Some(link)) = (one, &*link.load()) {
+            let (at, reused) = **link;
+            let since = at.saturating_duration_since(context.arrived());
+            context.trail.turn_to(*one);
+            context.trail.connected(reused, since);
+        }
     }
 }
 
 fn take_note(context: &mut Context, lost: Lost, now: Instant) {
-    note_connected(context, lost.connected);
     if lost.failure.is_some() {
         context.failure = lost.failure;
         context.note_lost(now);

@@ -33,7 +33,7 @@ use crate::telemetry::trace;
 
 use super::DataPlane;
 use super::context::Context;
-use super::exchange::{self, Exchange, Request};
+use super::exchange::{self, Exchange, Link, Request};
 use super::hash_key;
 
 /// Says to an instance that a request is a copy.
@@ -218,7 +218,10 @@ async fn deliver(
         body,
     };
     let deadline = started + timeouts.request;
-    let (mut pick, answer) = match exchange.ask(pick, &request, None, timeouts, deadline).await {
+    let (mut pick, answer) = match exchange
+        .ask(pick, &request, None, timeouts, deadline, &Link::default())
+        .await
+    {
         Ok(answered) => answered,
         Err(lost) => {
             let failure = lost.failure.as_ref();

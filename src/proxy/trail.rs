@@ -267,6 +267,9 @@ impl Trail {
 
     /// The head of an answer with `status` is passed on.
     pub(super) fn answered(&mut self, status: StatusCode, now: Instant) {
+        if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
         self.head = Some(now);
         self.status = Some(status);
         if let Some(counters) = &mut self.counters {
@@ -333,7 +336,10 @@ pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Con
         detail.cut_off = None;
     }
     let (arrived, now) = (context.arrived(), Instant::now());
-    let answer = session.response_written();
+    // What was written may be an interim answer, after which no other came.
+    let answer = session
+        .response_written()
+        .filter(|answer| !answer.status.is_informational());
     // What switches protocols is not written through the session.
     let status = answer.map(|answer| answer.status).or(trail.status);
     if let Some(mut counters) = trail.counters.take() {

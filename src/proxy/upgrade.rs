@@ -114,7 +114,7 @@ async fn attempt(
             let mut error = error.more_context(format!("instance at {}", peer._address));
             let now = Instant::now();
             context.broken(session, &peer, &mut error, false, now);
-            context.note_lost(now);
+            context.note_broken(&error, now);
             Err(error)
         }
     }

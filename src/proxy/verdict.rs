@@ -24,8 +24,12 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// What the head of `response` tells; of an answer to `call`, if the request is one. `Retry-After`
-    /// may be a date, which is why `now` is one too.
-    pub(super) fn of(call: Option<&Call>, response: &ResponseHeader, now: SystemTime) -> Self {
+    /// may be a date, which is why `now` is one too; it is asked for only then.
+    pub(super) fn of(
+        call: Option<&Call>,
+        response: &ResponseHeader,
+        now: impl FnOnce() -> SystemTime,
+    ) -> Self {
         let fields = &response.headers;
         match call.map_or(Head::Foreign, |call| call.read(response)) {
             Head::Open => Self {
@@ -50,7 +54,7 @@ impl Verdict {
             Head::Foreign => Self {
                 fault: Some(Fault::Status(response.status.as_u16())),
                 outcome: Some(if response.status.is_server_error() {
-                    let retry_after = hints::retry_after(fields, now);
+                    let retry_after = hints::retry_after(fields, now());
                     Outcome::Faulted { retry_after }
                 } else {
                     Outcome::Answered

@@ -287,6 +287,16 @@ fn load(file: &FileLoad) -> Result<Load, Mistake> {
             MAX_REQUESTS as f64,
         )?;
     }
+    if let (Arrivals::Open(rate), None) = (arrivals, until) {
+        let longest = MAX_TIME.as_secs_f64();
+        within(
+            "load.requests / load.rate, the seconds that takes,",
+            requests as f64 / rate,
+            0.0,
+            longest,
+        )?;
+    }
+    let until = Some(until.unwrap_or(MAX_TIME));
     let keys = file.keys.unwrap_or(1_000);
     within("load.keys", keys as f64, 1.0, MAX_CROWD as f64)?;
     let skew = file.skew.unwrap_or(0.0);

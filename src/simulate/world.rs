@@ -54,12 +54,14 @@ impl Worker {
         };
         let slow: f64 = self.at(begins).map(|event| event.slow).product();
         let ends = begins.saturating_add(nanos(draw(self.latency, rng) * slow));
-        if let Some(places) = &mut self.places {
-            places.push(Reverse(ends));
-        }
         let goes_down = self.events.iter().filter(|event| event.down);
         let goes_down = goes_down.map(|event| event.at.as_nanos() as Time);
-        if let Some(broken) = goes_down.filter(|at| (now..ends).contains(at)).min() {
+        let broken = goes_down.filter(|at| (now..ends).contains(at)).min();
+        if let Some(places) = &mut self.places {
+            // What it had to do is gone when it comes up again.
+            places.push(Reverse(broken.unwrap_or(ends)));
+        }
+        if let Some(broken) = broken {
             return (broken, End::Broken);
         }
         let errors = self

@@ -62,8 +62,8 @@ impl Settings {
             let value = value.as_bytes().trim_ascii();
             (yes.iter()).any(|word| value.eq_ignore_ascii_case(word.as_bytes()))
         };
-        headers.get(HEADER).is_some_and(means_yes)
-            && self.clients.iter().any(|network| network.contains(&client))
+        self.clients.iter().any(|network| network.contains(&client))
+            && headers.get(HEADER).is_some_and(means_yes)
     }
 }
 

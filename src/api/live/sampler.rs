@@ -18,12 +18,13 @@ use crate::names::ServiceName;
 use crate::registry::snapshot::{Revision, Snapshot};
 
 use super::PERIOD;
-use super::history::{Point, Sparse};
+use super::history::{Point, ROOM, Sparse};
 use super::tick::{Census, Figures, Row, Texts, Tick, Total, per_second};
 
-/// The most services whose past is kept at a time: 4 KB each that has requests in every second, so 16
-/// MB in all.
+/// The most services whose past is kept at a time: 3.5 KiB each that has requests in every second, so
+/// 14 MiB in all.
 const PASTS: usize = 4_000;
+const _: () = assert!(PASTS * ROOM <= 16 << 20);
 /// The most services that left whose counters are remembered, so that one that comes back is not
 /// taken for new.
 const GONE: usize = 4_096;
@@ -58,8 +59,8 @@ pub(super) struct Sampler {
 struct Kept {
     /// The tick that met it last.
     met: u64,
-    /// The last tick at which there were requests.
-    busy: u64,
+    /// The last tick at which there were requests; `None` before the first of them.
+    busy: Option<u64>,
     counted: Counted,
     /// The index at which its instances were counted.
     index: Option<Revision>,
@@ -159,9 +160,10 @@ impl Sampler {
             total.add(&row);
             sum.add(&gained);
             if row.figures.is_busy() {
-                kept.busy = number;
+                kept.busy = Some(number);
             }
-            if row.instances == 0 && number - kept.busy > LINGER {
+            let lingers = kept.busy.is_some_and(|busy| number - busy <= LINGER);
+            if row.instances == 0 && !lingers {
                 continue;
             }
             let is_new = std::mem::replace(&mut kept.met, number) == 0;
@@ -246,7 +248,7 @@ impl Kept {
     fn new(service: ServiceName, counted: Counted) -> Self {
         Self {
             met: 0,
-            busy: 0,
+            busy: None,
             counted,
             index: None,
             census: Census::default(),

@@ -223,7 +223,7 @@ pub(super) fn per_second(count: u64, time: Duration) -> f64 {
     rounded(count as f64 / time.as_secs_f64().max(0.001))
 }
 
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::cli::escape;
-use crate::cli::remote::Failure;
+use crate::cli::remote::{Failure, note};
 use crate::cli::table::Table;
 use crate::client::{Error, Stream};
 
@@ -18,11 +18,18 @@ const RETRY: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// Any [`Failure`].
-pub(super) async fn table(feed: &Feed, out: &mut dyn Write) -> Result<(), Failure> {
+pub(super) async fn table(
+    feed: &Feed,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<(), Failure> {
     let data = first(&mut feed.open().await?).await?;
     let event: Event = serde_json::from_slice(&data).map_err(|error| strange(error.to_string()))?;
     let mut services = event.services;
     services.sort_by(|a, b| b.figures.rate.total_cmp(&a.figures.rate));
+    if services.is_empty() {
+        note(err, "no service has instances or requests now");
+    }
     let mut table = Table::new([
         "SERVICE",
         "RATE",

@@ -30,8 +30,9 @@ export function setToken(value) {
 /** An answer that is no success; its message is what callboard says. */
 export class Problem extends Error {
   constructor(status, body) {
-    const fields = (body?.errors ?? []).map((error) => `${error.field} ${error.detail}`);
-    super([body?.detail ?? body?.title ?? `callboard answered with status ${status}`, ...fields].join("; "));
+    const words = body?.detail ?? body?.title ?? `callboard answered with status ${status}`;
+    const untold = (body?.errors ?? []).filter((error) => !words.includes(error.detail));
+    super([words, ...untold.map((error) => `${error.field} ${error.detail}`)].join("; "));
     this.status = status;
     this.type = body?.type ?? null;
   }

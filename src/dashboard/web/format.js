@@ -47,11 +47,8 @@ export const timeOf = (moment) => clock.format(new Date(moment));
 /** Date and time of a moment. */
 export const momentOf = (moment) => full.format(new Date(moment));
 
-/** How long ago a moment is. */
-export function ago(moment, now = Date.now()) {
-  const passed = Math.max(0, (now - new Date(moment).getTime()) / 1000);
-  if (passed < 60) return `${Math.floor(passed)} s ago`;
-  if (passed < 3600) return `${Math.floor(passed / 60)} min ago`;
-  if (passed < 86_400) return `${Math.floor(passed / 3600)} h ago`;
-  return `${Math.floor(passed / 86_400)} d ago`;
+/** Where an instance listens. */
+export function addressOf({ address, port, scheme }) {
+  if (port === null) return `${scheme} ${address}`;
+  return `${scheme}://${address.includes(":") ? `[${address}]` : address}:${port}`;
 }

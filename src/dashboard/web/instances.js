@@ -5,7 +5,7 @@ import { Problem, explained, instancePath, json } from "./api.js";
 import { badge, setBadge } from "./availability.js";
 import { askToken, number, open } from "./dialogs.js";
 import { fill, h, setAttribute, setText } from "./dom.js";
-import { count } from "./format.js";
+import { addressOf, count } from "./format.js";
 import { Rows, table } from "./table.js";
 
 const COLUMNS = [
@@ -100,9 +100,4 @@ export function instanceRows({ refresh, sort, alone }) {
   }
 
   return { element: list.element, sorted: list.sorted, show: (instances) => rows.show(instances, (instance) => instance.id) };
-}
-
-function addressOf({ address, port, scheme }) {
-  if (port === null) return `${scheme} ${address}`;
-  return `${scheme}://${address.includes(":") ? `[${address}]` : address}:${port}`;
 }

@@ -26,6 +26,8 @@ class Live extends EventTarget {
   totals = new Series();
   /** By name: the last figures, and `trend`, the rates before. */
   services = new Map();
+  /** When callboard took the last figures (a time in ms of its clock). */
+  #at = null;
   #abort = null;
   #timer = null;
   #watchdog = null;
@@ -86,11 +88,13 @@ class Live extends EventTarget {
       this.#become("refused");
       return; // a new token tries again
     }
+    // A stream that ends in order is that of a process whose place another one takes: it is there already.
+    const handedOver = problem === null && this.#wait === FIRST_WAIT;
     const wait = this.#wait * (0.75 + Math.random() / 2);
     this.#wait = Math.min(2 * this.#wait, LONGEST_WAIT);
     this.retryAt = Date.now() + wait;
     this.#timer = setTimeout(() => this.#connect(), wait);
-    this.#become("lost");
+    this.#become(handedOver ? "connecting" : "lost");
   }
 
   #become(state) {
@@ -102,10 +106,13 @@ class Live extends EventTarget {
 
   #take(event) {
     this.#wait = FIRST_WAIT;
+    const at = Date.parse(event.at);
+    const missed = this.#at === null ? 0 : Math.round((at - this.#at) / 1000) - 1;
+    this.#at = at;
     this.total = event.total;
     this.index = event.index;
-    if (event.history) this.totals.reset(event.history);
-    this.totals.push(event.total);
+    if (event.history) this.totals.reset(event.history); // the present second is in it
+    else this.totals.push(event.total);
     if (event.complete) {
       const there = new Set(event.services.map((service) => service.service));
       for (const name of this.services.keys()) if (!there.has(name)) this.services.delete(name);
@@ -115,7 +122,10 @@ class Live extends EventTarget {
       const trend = this.services.get(figures.service)?.trend ?? new Series(["rate"], TREND);
       this.services.set(figures.service, { ...figures, trend });
     }
-    for (const service of this.services.values()) service.trend.push(service);
+    for (const service of this.services.values()) {
+      if (missed > 1) service.trend.skip(missed);
+      service.trend.push(service);
+    }
     if (this.state !== "live") this.#become("live");
     this.dispatchEvent(new Event("tick"));
   }

@@ -24,6 +24,11 @@ export class Series {
     this.#size = Math.min(this.#size + 1, this.length);
   }
 
+  /** So many ticks were missed: nothing is known of them. */
+  skip(ticks) {
+    for (let at = 0; at < Math.min(ticks, this.length); at += 1) this.push({});
+  }
+
   /** Forgets everything and takes these instead. */
   reset(history) {
     this.#next = this.#size = 0;

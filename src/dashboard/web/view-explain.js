@@ -44,7 +44,8 @@ export function render({ main, params, signal }) {
   main.append(h("p", { class: "lead" }, "Why a request went where it went: its route, the instances there were to choose from, and every attempt. Its id is in the X-Request-Id header of the answer."), find, h("div", { class: "filters" }, service, status, found), problem, list.element, empty);
 
   const refresh = repeat(async () => {
-    const wanted = Object.entries(state).filter(([, value]) => value);
+    // A status is asked for once it is whole.
+    const wanted = Object.entries(state).filter(([key, value]) => value && (key !== "status" || value.length >= 3));
     try {
       const entries = await json("GET", `/explain?${new URLSearchParams([["limit", "50"], ...wanted])}`, { signal });
       setText(problem, "");

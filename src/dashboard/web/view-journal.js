@@ -3,7 +3,7 @@
 import { mention } from "./announce.js";
 import { explained, json } from "./api.js";
 import { h, setText } from "./dom.js";
-import { counted, momentOf, timeOf } from "./format.js";
+import { addressOf, counted, momentOf, timeOf } from "./format.js";
 import { live } from "./live.js";
 import { repeat } from "./polling.js";
 import { link, note } from "./router.js";
@@ -103,6 +103,10 @@ function cells(entry) {
     service: h("a", { href: link("services", entry.service) }, entry.service),
     id: entry.id,
     by: who,
-    why: entry.why ?? "",
+    why: entry.why ?? (entry.change === "registered" && entry.instance ? h("span", { class: "address" }, whereOf(entry.instance)) : ""),
   };
+}
+
+function whereOf(instance) {
+  return [addressOf(instance), `weight ${instance.weight}`, instance.zone].filter(Boolean).join(" · ");
 }

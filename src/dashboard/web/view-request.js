@@ -26,18 +26,20 @@ export async function render({ main, heading, part: id, signal }) {
     h("p", { class: "sentence" }, sentence(told)),
     h("div", { class: "columns" }, section("Request", request(told)), section("Route", route(told)), section("Choice", policy(told))),
     ...told.attempts.map((attempt) => attemptOf(attempt, told)),
+    ...(told.refused ? [refusal(told.refused, told)] : []),
   );
 }
 
 /** The whole of it in a sentence or two. */
-function sentence({ method, target, service, status, took, attempts, error, route }) {
-  const parts = [`${method} ${target} `];
+function sentence({ method, target, service, status, took, attempts, refused, error, route }) {
+  const parts = [h("code", {}, `${method} ${target}`), " "];
   if (!service) parts.push("led to no service");
-  else parts.push("went to ", h("a", { href: link("services", service) }, service), ` by ${route?.name ?? "no route"}`);
+  else parts.push("went to ", h("a", { href: link("services", service) }, service), route?.name ? ` by ${route.name}` : " by no route");
   const last = attempts.at(-1);
-  if (last) parts.push(`, ${attempts.length === 1 ? "at the first attempt" : `in ${attempts.length} attempts`} to ${last.instance}: ${last.because}`);
+  if (last) parts.push(`, ${attempts.length === 1 ? "at the first attempt" : `in ${attempts.length} attempts`} to ${last.instance}${last.because ? `: ${last.because}` : ""}`);
+  if (refused) parts.push(last ? ", and then to nobody" : ", and to no instance of it", `: ${refused.because}`);
   parts.push(". ", status === null ? "Its client was told nothing" : `It was answered with ${status}`, ` after ${seconds(took)}`);
-  if (error) parts.push(` (${error.type}${error.detail ? `: ${error.detail}` : ""})`);
+  if (error && error.detail !== refused?.because) parts.push(` (${error.type}${error.detail ? `: ${error.detail}` : ""})`);
   return [...parts, "."];
 }
 
@@ -56,17 +58,18 @@ function request(told) {
     ["Client", told.client],
     ["Host", told.host],
     ["Version", told.version],
+    ["Copied to", told.copied_to && h("a", { href: link("services", told.copied_to) }, told.copied_to)],
     ["Explained", told.why],
   ];
 }
 
 function route({ route: taken }) {
-  if (!taken) return [["Route", "none matched"]];
+  if (!taken) return [["Route", "it was refused before one was looked for"]];
   const split = taken.split;
   const total = split?.of.reduce((sum, side) => sum + side.weight, 0);
   return [
-    ["Name", taken.name],
-    ["Because", lines(taken.matched)],
+    ["Name", taken.name ?? "none matched"],
+    ["Because", taken.matched.length ? lines(taken.matched) : null],
     ["Split", split && [`${split.side}, by ${split.by}, of `, split.of.map((side) => `${side.service} ${share(side.weight, total)}`).join(", ")]],
     ["Takes off", taken.strip],
     ["Passed over", taken.passed_over?.length ? lines(taken.passed_over.map(({ route: name, because }) => `${name}: ${because}`)) : null],
@@ -78,9 +81,9 @@ function policy({ policy: by, service, revision }) {
   return [
     ["Service", service],
     ["Balance", by.balance],
-    ["Key", by.hash_on && `${by.hash_on}${by.hash ? ` (hash ${by.hash})` : ""}`],
+    ["Key", by.hash && `${by.hash_on} (hash ${by.hash}${by.hash_is_chance ? ", by chance: the request lacks it" : ""})`],
     ["Zone", by.zone],
-    ["Panic", by.panic ? "too few are available, so all of them take traffic" : "no"],
+    ["Panic", by.panic && "too few are available, so all of them take traffic"],
     ["Index", revision === null || revision === undefined ? null : String(revision)],
   ];
 }
@@ -97,22 +100,42 @@ const CANDIDATES = [
 ];
 
 function attemptOf(attempt, told) {
-  const list = table(`Candidates of attempt ${attempt.number}`, CANDIDATES, { kind: "candidates" });
-  list.body.append(...attempt.candidates.map((candidate) => list.row(candidateCells(candidate), { "data-chosen": candidate.chosen })));
-  const hidden = (attempt.candidates_total ?? 0) - attempt.candidates.length;
   const outcome = [attempt.outcome, attempt.status !== null && ` with ${attempt.status}`, attempt.error && `: ${attempt.error.type}${attempt.error.detail ? ` (${attempt.error.detail})` : ""}`];
   return h("section", { class: "card attempt", "data-outcome": attempt.outcome },
-    h("h2", {}, `Attempt ${attempt.number}: ${attempt.instance}`),
+    h("h2", {}, `Attempt ${attempt.number}: ${attempt.instance}`, attempt.hedge && h("span", { class: "tag" }, "a hedge, beside the one before")),
     timeline(attempt, told.took),
     definitions([
-      ["Chosen", `${attempt.because} (${attempt.algorithm})`],
+      ["Chosen", attempt.because && `${attempt.because}${attempt.algorithm ? ` (${attempt.algorithm})` : ""}`],
+      ["Waited", waited(attempt)],
       ["Address", attempt.address],
       ["Connection", attempt.connection ? `${attempt.connection.reused ? "a kept one" : "a new one"}, there after ${seconds(attempt.connection.after)}` : null],
       ["Outcome", outcome],
       ["Then", attempt.next],
     ]),
-    list.element,
-    hidden > 0 && h("p", { class: "note" }, `and ${count(hidden)} more that had nothing to tell`));
+    candidates(`Candidates of attempt ${attempt.number}`, attempt));
+}
+
+/** The attempt for which there was nobody. */
+function refusal(refused, told) {
+  return h("section", { class: "card attempt", "data-outcome": "failed" },
+    h("h2", {}, `Attempt ${told.attempts.length + 1}: nobody`),
+    definitions([
+      ["Because", refused.because],
+      ["After", seconds(refused.at)],
+      ["Waited", waited(refused)],
+    ]),
+    candidates("Candidates that were passed over", refused));
+}
+
+const waited = (attempt) => attempt.waited && `${seconds(attempt.waited.time)}, ${attempt.waited.because}`;
+
+/** Who there was to choose from. */
+function candidates(label, { candidates: seen, candidates_total: total }) {
+  if (!seen.length) return null;
+  const list = table(label, CANDIDATES, { kind: "candidates" });
+  list.body.append(...seen.map((candidate) => list.row(candidateCells(candidate), { "data-chosen": candidate.chosen })));
+  const hidden = total - seen.length;
+  return [list.element, hidden > 0 && h("p", { class: "note" }, `and ${count(hidden)} more that had nothing to tell`)];
 }
 
 function candidateCells(candidate) {
@@ -122,7 +145,7 @@ function candidateCells(candidate) {
     weight: candidate.effective_weight === candidate.weight ? String(candidate.weight) : `${candidate.weight} (now ${candidate.effective_weight})`,
     in_flight: count(candidate.in_flight),
     score: candidate.score === null || candidate.score === undefined ? "–" : String(Number(candidate.score.toPrecision(4))),
-    verdict: candidate.chosen ? h("span", { class: "tag fine" }, "✓ chosen") : (candidate.excluded ?? (candidate.drawn ? "drawn" : "not drawn")),
+    verdict: candidate.chosen ? h("span", { class: "tag fine" }, "✓ chosen") : (candidate.excluded ?? (candidate.drawn ? "drawn, and not chosen" : "not drawn")),
   };
 }
 

@@ -32,17 +32,18 @@ export function render({ main, signal }) {
   function card(route, at) {
     const name = route.name ?? `routes[${at}]`;
     const total = route.split.reduce((sum, side) => sum + side.weight, 0);
-    const bars = h("div", { class: "split-bar", "aria-hidden": "true" }, route.split.map((_, side) => h("i", { class: `side side-${side % 6}` })));
-    for (const [side, { weight }] of route.split.entries()) bars.children[side].style.flexGrow = String(weight);
+    const isSplit = route.split.length > 1;
+    const bars = isSplit && h("div", { class: "split-bar", "aria-hidden": "true" }, route.split.map((_, side) => h("i", { class: `side side-${side % 6}` })));
+    for (const [side, { weight }] of isSplit ? route.split.entries() : []) bars.children[side].style.flexGrow = String(weight);
     return h("li", { class: "card route" },
-      h("div", { class: "route-head" }, h("h2", {}, name), route.overridden && h("span", { class: "tag warn" }, "split set by hand"), route.split_on && h("span", { class: "tag" }, `kept by ${route.split_on}`)),
+      h("div", { class: "route-head" }, h("h2", {}, name), route.overridden && h("span", { class: "tag warn" }, "split set by hand"), route.split_on && h("span", { class: "tag" }, `kept by ${route.split_on}`),
+        route.name && (isSplit || route.overridden) && h("div", { class: "buttons" },
+          h("button", { type: "button", "aria-label": `Shift the split of ${name}`, onclick: () => shift(route) }, "Shift"),
+          route.overridden && h("button", { type: "button", "aria-label": `Reset the split of ${name}`, onclick: () => reset(route) }, "Reset to the configuration"))),
       h("p", { class: "match" }, matches(route.match).map((part) => h("code", {}, part)), route.strip_prefix && h("span", {}, " takes off ", h("code", {}, route.strip_prefix))),
       bars,
-      h("ul", { class: "sides" }, route.split.map((side, index) => h("li", {}, h("i", { class: `key side-${index % 6}`, "aria-hidden": "true" }), h("a", { href: link("services", side.service) }, side.service), ` ${share(side.weight, total)}`, h("small", {}, ` weight ${side.weight}`)))),
-      route.mirror && h("p", { class: "match" }, `Copies of ${share(route.mirror.share, 1)} of the requests go to `, h("a", { href: link("services", route.mirror.service) }, route.mirror.service)),
-      route.name && h("div", { class: "buttons" },
-        h("button", { type: "button", "aria-label": `Shift the split of ${name}`, onclick: () => shift(route) }, "Shift"),
-        route.overridden && h("button", { type: "button", "aria-label": `Reset the split of ${name}`, onclick: () => reset(route) }, "Reset to the configuration")));
+      h("ul", { class: "sides" }, route.split.map((side, index) => h("li", {}, h("i", { class: `key side-${index % 6}`, "aria-hidden": "true" }), h("a", { href: link("services", side.service) }, side.service), isSplit && [` ${share(side.weight, total)}`, h("small", {}, ` weight ${side.weight}`)]))),
+      route.mirror && h("p", { class: "match" }, `Copies of ${share(route.mirror.share, 1)} of the requests go to `, h("a", { href: link("services", route.mirror.service) }, route.mirror.service)));
   }
 
   async function shift(route) {

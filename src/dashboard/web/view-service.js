@@ -17,7 +17,8 @@ const PAGE = 200;
 export const title = ({ part }) => part;
 
 export function render({ main, heading, part: service, params, signal }) {
-  const state = { q: params.get("q") ?? "", sort: params.get("sort") ?? "availability", down: params.get("down") === "1", shown: PAGE };
+  const state = { q: params.get("q") ?? "", sort: params.get("sort"), down: params.get("down") === "1", shown: PAGE };
+  if (!Object.hasOwn(ORDERS, state.sort)) state.sort = "availability";
   const series = new Series();
   const figures = charts();
   const health = bar();
@@ -65,13 +66,13 @@ export function render({ main, heading, part: service, params, signal }) {
     const wanted = state.q.toLowerCase();
     const chosen = instances.filter((instance) => !wanted || textOf(instance).includes(wanted));
     const sign = state.down ? -1 : 1;
-    const by = ORDERS[state.sort] ?? ORDERS.availability;
+    const by = ORDERS[state.sort];
     chosen.sort((a, b) => sign * compare(by(a), by(b)) || compare(a.id, b.id));
     list.sorted(state.sort, state.down);
     list.show(chosen.slice(0, state.shown));
     more.hidden = chosen.length <= state.shown;
     setText(more, `Show ${count(Math.min(PAGE, chosen.length - state.shown))} more`);
-    setText(found, wanted ? `${count(chosen.length)} of ${counted(instances.length, "instance")}` : counted(instances.length, "instance"));
+    setText(found, wanted ? `${count(chosen.length)} of ${counted(instances.length, "instance")}` : "");
     empty.hidden = instances.length > 0;
     const counts = {};
     for (const { availability } of instances) counts[availability] = (counts[availability] ?? 0) + 1;
@@ -91,12 +92,19 @@ export function render({ main, heading, part: service, params, signal }) {
     index = live.index;
   }
   live.addEventListener("tick", tick, { signal });
-  historyOf(service, signal)
-    .then((history) => {
-      series.reset(history);
-      tick();
-    })
-    .catch(() => {}); // The banner says that callboard cannot be reached.
+  live.addEventListener("state", () => live.state === "live" && past(), { signal });
+  past();
+
+  /** What was before it was looked at, or while callboard was away. */
+  async function past() {
+    try {
+      series.reset(await historyOf(service, signal));
+      const now = live.services.get(service);
+      if (now) figures.set(now, series);
+    } catch {
+      // The banner says that callboard cannot be reached.
+    }
+  }
 }
 
 const ORDERS = {

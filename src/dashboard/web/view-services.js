@@ -56,7 +56,7 @@ export function charts() {
 
 export function render({ main, params, signal }) {
   const state = { q: params.get("q") ?? "", only: params.get("only") ?? "", sort: params.get("sort") ?? "service", down: params.get("down") === "1" };
-  if (state.sort !== "service" && !ORDERS[state.sort]) state.sort = "service";
+  if (!Object.hasOwn(ORDERS, state.sort)) state.sort = "service";
   let names = [];
 
   const totals = charts();
@@ -111,7 +111,7 @@ export function render({ main, params, signal }) {
       names = names.filter((name) => live.services.has(name));
     }
     list.sorted(state.sort, state.down);
-    setText(found, state.q || state.only ? `${count(names.length)} of ${counted(live.services.size, "service")}` : counted(names.length, "service"));
+    setText(found, state.q || state.only ? `${count(names.length)} of ${counted(live.services.size, "service")}` : "");
     empty.hidden = names.length > 0 || live.total === null;
     list.element.hidden = !empty.hidden;
     setText(empty, live.services.size ? "No service is like that." : "No service has signed in yet. PUT /api/v1/services/NAME/instances/ID signs one in; see examples/ for five languages.");

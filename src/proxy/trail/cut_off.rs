@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use pingora_proxy::Session;
 
 use crate::names::ServiceName;
 use crate::proxy::context::Context;
 use crate::proxy::{connection, headers};
-use crate::telemetry::Telemetry;
 use crate::telemetry::record::Record;
+use crate::telemetry::{Telemetry, explain, trace};
 
 use super::Trail;
 
@@ -28,8 +28,19 @@ pub(in crate::proxy) struct CutOff {
     uri: Uri,
     host: Option<Box<str>>,
     version: Version,
-    user_agent: Option<HeaderValue>,
+    headers: [Option<HeaderValue>; COUNT],
 }
+
+const COUNT: usize = 5;
+
+/// The headers that are told of unless others are chosen.
+static TOLD: [HeaderName; COUNT] = [
+    header::USER_AGENT,
+    header::REFERER,
+    header::CONTENT_TYPE,
+    HeaderName::from_static(trace::STATE),
+    HeaderName::from_static(explain::HEADER),
+];
 
 impl CutOff {
     pub(in crate::proxy) fn new(
@@ -50,19 +61,22 @@ impl CutOff {
             uri: head.uri.clone(),
             host: headers::host(head).map(Box::from),
             version: head.version,
-            user_agent: head.headers.get(header::USER_AGENT).cloned(),
+            headers: std::array::from_fn(|index| head.headers.get(&TOLD[index]).cloned()),
         }
     }
 
     /// Tells of a request whose client has left, and of which `trail` is all there is.
-    pub(super) fn tell(self, trail: &Trail) {
+    pub(super) fn tell(self, trail: &mut Trail) {
+        let notes = (trail.detail.as_mut()).and_then(|detail| detail.notes.take());
         let Some(detail) = &trail.detail else {
             return;
         };
         let took = self.arrived.elapsed();
         let mut headers = HeaderMap::new();
-        if let Some(agent) = self.user_agent {
-            headers.insert(header::USER_AGENT, agent);
+        for (name, value) in TOLD.iter().zip(self.headers) {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
         }
         let record = Record {
             id: self.id.to_str().unwrap_or("-"),
@@ -90,5 +104,8 @@ impl CutOff {
             client_left: true,
         };
         self.telemetry.finish(&record, &trail.watch);
+        if let Some(notes) = notes {
+            self.telemetry.explain(&record, *notes);
+        }
     }
 }

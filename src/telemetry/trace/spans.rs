@@ -281,7 +281,7 @@ fn is_fault(status: Option<StatusCode>) -> bool {
 }
 
 fn error(description: &str) -> Status {
-    Status::error(description.to_owned())
+    Status::error(beginning(description).to_owned())
 }
 
 fn version(version: Version) -> &'static str {
@@ -296,9 +296,13 @@ fn version(version: Version) -> &'static str {
 
 /// As much of `text` as an attribute holds.
 fn text(text: &str) -> Value {
+    beginning(text).to_owned().into()
+}
+
+fn beginning(text: &str) -> &str {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text[..end].to_owned().into()
+    &text[..end]
 }
