@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 use crate::support::http2::{Frames, Http2, RST_STREAM, fields, frame, get, request, whole};
+use crate::support::scripted::{Scripted, Step};
 use crate::support::talker::{Talker, echo, read_line};
 use crate::support::upgraded::Switching;
-use crate::support::wire::say;
+use crate::support::wire::{connect, read_head, say};
 use crate::support::{Callboard, Instance, Setup, eventually};
 
 const FILE: &str = "access.log";
@@ -175,9 +176,12 @@ async fn of_requests_that_are_not_drawn_those_that_fail_are_logged_with_all_trie
     web.set_status(418);
     assert_eq!(callboard.get("/web/declined").await.status(), 418);
     web.set_status(500);
-    assert_eq!(callboard.get("/web/broken").await.status(), 500);
-    assert_eq!(callboard.get("/dead/").await.status(), 502);
-    assert_eq!(callboard.get("/nobody/").await.status(), 404);
+    let failing = [("/web/broken", 500), ("/dead/", 502), ("/nobody/", 404)];
+    for (count, (path, status)) in (1..).zip(failing) {
+        assert_eq!(callboard.get(path).await.status(), status);
+        // A line is written after its answer, and others' answers do not wait for it.
+        until_lines(&callboard, count).await;
+    }
     let held = callboard.hold_one("web", &web).await;
     held.abort();
     let lines = until_lines(&callboard, 4).await;
@@ -219,6 +223,31 @@ async fn a_request_that_is_tried_again_names_the_instance_that_answered() {
         "{lines:?}"
     );
     assert!(lines.iter().any(|line| line["attempts"] == 2), "{lines:?}");
+}
+
+#[tokio::test]
+async fn an_interim_answer_is_not_what_a_client_that_left_was_answered() {
+    let callboard = logging("format: json").start();
+    let interim = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let web = Scripted::always("web-1", [Step::Say(interim), Step::Stall]).await;
+    callboard.register_scripted("web", &web).await;
+    let mut client = connect(&callboard).await;
+    let request = b"GET /web/a HTTP/1.1\r\nHost: a\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    assert!(read_head(&mut client).await.starts_with("HTTP/1.1 103 "));
+    drop(client);
+    let line = until_lines(&callboard, 1).await.remove(0);
+    assert_eq!(
+        (&line["status"], &line["error"]),
+        (&json!(499), &json!("client_gone"))
+    );
+    assert!(line.get("head_duration").is_none(), "{line}");
+    let counted =
+        "callboard_requests_total{service=\"web\",route=\"default_routes\",code=\"none\"} 1";
+    eventually("it is counted as one without an answer", || async {
+        callboard.metrics().await.contains(counted).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

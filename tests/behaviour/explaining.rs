@@ -4,6 +4,9 @@
 use reqwest::Response;
 use serde_json::{Value, json};
 
+use crate::support::http2::{
+    END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, fields, frame, head,
+};
 use crate::support::{Callboard, Instance, Setup, eventually};
 
 /// Explains what is asked for, and nothing else.
@@ -138,6 +141,92 @@ async fn a_request_tried_again_tells_of_both_attempts() {
     assert_eq!(second["instance"], "web-2");
     assert_eq!(second["outcome"], "answered");
     assert_eq!(candidate(second, "web-1")["excluded"], "tried before");
+}
+
+#[tokio::test]
+async fn a_hedged_request_tells_of_both_tries_and_their_connections() {
+    let lines = format!(
+        "{ASKED}\nservices: {{web: {{balance: round_robin, retry: {{hedge: {{after: 20ms}}}}}}}}"
+    );
+    let (callboard, instances) = with_two(trusting(&lines)).await;
+    instances[1].release(1);
+    assert_eq!(ask(&callboard, "/web/held", "r1").await.status(), 200);
+    let it = explained(&callboard, "r1").await;
+    let (first, second) = (&it["attempts"][0], &it["attempts"][1]);
+    let told = |attempt: &Value| {
+        ["instance", "outcome", "hedge", "error"].map(|name| attempt[name].clone())
+    };
+    assert_eq!(
+        told(first),
+        [
+            json!("web-1"),
+            json!("cancelled"),
+            json!(false),
+            json!(null)
+        ]
+    );
+    assert_eq!(
+        told(second),
+        [json!("web-2"), json!("answered"), json!(true), json!(null)]
+    );
+    assert_eq!(candidate(second, "web-1")["excluded"], "tried before");
+    assert_eq!(second["next"], "passed on");
+    for attempt in [first, second] {
+        assert_eq!(attempt["connection"]["reused"], false, "{attempt}");
+        let times = [
+            &attempt["at"],
+            &attempt["connection"]["after"],
+            &attempt["ended"],
+        ]
+        .map(|time| time.as_f64().unwrap());
+        assert!(times.is_sorted(), "{attempt}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_not_taken_for_the_failure_of_an_earlier_try() {
+    let lines = format!("{ASKED}\nservices: {{web: {{balance: round_robin}}}}");
+    let (callboard, mut instances) = with_two(trusting(&lines)).await;
+    instances[0].kill();
+    let request = (callboard.client.get(callboard.url("/web/held")))
+        .header("X-Callboard-Explain", "1")
+        .header("X-Request-Id", "r1");
+    let asked = tokio::spawn(request.send());
+    eventually("the second one holds it", || async {
+        (instances[1].holding() == 1).then_some(())
+    })
+    .await;
+    asked.abort();
+    let it = explained(&callboard, "r1").await;
+    assert_eq!(it["attempts"][0]["error"]["type"], "connection_refused");
+    let second = &it["attempts"][1];
+    assert_eq!(second["outcome"], "cancelled", "{it}");
+    assert!(second["error"].is_null(), "{it}");
+    assert_eq!(second["next"], "not tried again: the client left");
+}
+
+#[tokio::test]
+async fn a_request_whose_stream_is_reset_is_explained_too() {
+    let (callboard, instances) = with_two(trusting(ASKED)).await;
+    let mut frames = Frames::connect(&callboard, &[]).await;
+    let asked = [("x-callboard-explain", "1"), ("x-request-id", "r1")];
+    let block = [head("GET", "/web/held"), fields(&asked)].concat();
+    frames
+        .say(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block))
+        .await;
+    eventually("it is held", || async {
+        let holding: usize = instances.iter().map(Instance::holding).sum();
+        (holding == 1).then_some(())
+    })
+    .await;
+    frames
+        .say(&frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes()))
+        .await;
+    let it = explained(&callboard, "r1").await;
+    assert_eq!(it["why"], "asked for");
+    assert_eq!(it["service"], "web");
+    assert_eq!(it["attempts"][0]["outcome"], "cancelled");
+    assert_eq!(it["attempts"][0]["connection"]["reused"], false);
 }
 
 #[tokio::test]

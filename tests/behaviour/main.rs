@@ -78,6 +78,7 @@ mod tcp_leaving;
 mod tcp_peers;
 mod tcp_services;
 mod tcp_tls;
+mod telling_together;
 mod tls;
 mod tls_listening;
 mod tls_reloading;

@@ -72,6 +72,7 @@ test("a token is asked for, kept in this tab only, and one that may only read sa
   const reader = "a-reader-token-of-the-tests";
   process.env.DASHBOARD_ADMIN = admin;
   process.env.DASHBOARD_READER = reader;
+  process.env.DASHBOARD_OTHER = "another-admin-token-of-the-tests";
   const auth = '  auth: {tokens: [{name: ops, env: DASHBOARD_ADMIN, scopes: [admin]}, {name: looker, env: DASHBOARD_READER, scopes: [read]}]}';
   const board = await callboard(t, "", { auth, token: admin });
   await signIn(board, "web", "web-1", await backend(t));
@@ -102,6 +103,14 @@ test("a token is asked for, kept in this tab only, and one that may only read sa
   await page.getByRole("dialog").getByLabel("Weight").fill("7");
   await page.keyboard.press("Enter");
   await eventually("the weight is 7", async () => (await instance(board, "web", "web-1")).weight === 7);
+
+  await board.reload(auth.replace("DASHBOARD_ADMIN", "DASHBOARD_OTHER"));
+  await dialog.waitFor();
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await board.reload(auth);
+  await eventually("the token is good again", () => board.call("GET", "/services").catch(() => null));
+  await page.reload();
+  await row(page, "web-1").waitFor();
 
   assert.equal(await page.evaluate(() => sessionStorage.getItem("callboard-token")), admin);
   const elsewhere = await page.evaluate(() => JSON.stringify({ ...localStorage }) + document.cookie + location.href);

@@ -65,7 +65,7 @@ function run(t, command, args, env = {}) {
     await ended;
   };
   later(t, () => stop());
-  return { stop, log: () => log };
+  return { stop, ended, signal: (name) => child.kill(name), log: () => log };
 }
 
 /** A running callboard. `config` is YAML that is added to its configuration,
@@ -75,13 +75,14 @@ export async function callboard(t, config = "", { auth = "", token = null } = {}
   const [proxy, registry] = [await freePort(), await freePort()];
   const base = `http://127.0.0.1:${registry}`;
   const file = join(folder, "proxy.yaml");
-  await writeFile(file, `proxy: {listen: ["127.0.0.1:${proxy}"]}
+  const write = (auth) => writeFile(file, `proxy: {listen: ["127.0.0.1:${proxy}"]}
 registry:
   listen: "127.0.0.1:${registry}"
   store: {sqlite: {path: "${folder}/callboard.db"}}
 ${auth}
 ${config}
 `);
+  await write(auth);
   later(t, () => rm(folder, { recursive: true, force: true }));
   const board = { base, proxy: `http://127.0.0.1:${proxy}`, process: null };
   board.call = async (method, path, body, headers = {}) => {
@@ -98,6 +99,18 @@ ${config}
     }).catch((error) => {
       throw new Error(`${error.message}: ${board.process.log()}`);
     });
+  };
+  /** Reads the configuration again, with another `auth`. */
+  board.reload = async (auth) => {
+    await write(auth);
+    board.process.signal("SIGHUP");
+  };
+  /** Has another process take the place of the one that runs. */
+  board.upgrade = async () => {
+    const before = board.process;
+    board.process = run(t, BIN, ["upgrade", "--config", file]);
+    const left = await Promise.race([before.ended.then(() => true), board.process.ended.then(() => false)]);
+    assert.ok(left, board.process.log());
   };
   await board.start();
   return board;

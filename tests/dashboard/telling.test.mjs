@@ -48,7 +48,7 @@ test("a request that asked for it is explained", async (t) => {
   await page.getByText("X-Callboard-Explain").waitFor();
   const answer = await fetch(`${board.proxy}/web/some/where?x=%3Cb%3E`, { headers: { "X-Callboard-Explain": "1" } });
   const id = answer.headers.get("x-request-id");
-  await page.getByRole("link", { name: "GET /web/some/where?x=%3Cb%3E" }).click();
+  await page.getByRole("link", { name: "GET /web/some/where?x=*", exact: true }).click(); // values of the query may be secrets
   await page.getByRole("heading", { name: `Request ${id}` }).waitFor();
   await page.getByText("It was answered with 200").waitFor();
   const candidates = page.getByRole("table", { name: "Candidates of attempt 1" });
@@ -63,6 +63,42 @@ test("a request that asked for it is explained", async (t) => {
   await page.getByLabel("Request id").fill("nobody-asked/this");
   await page.keyboard.press("Enter");
   await page.getByRole("alert").filter({ hasText: "nobody-asked/this" }).waitFor();
+});
+
+test("a request that nobody could take is explained by those who were passed over", async (t) => {
+  const board = await callboard(t);
+  await signIn(board, "web", "web-1", await backend(t));
+  await board.call("PUT", "/services/web/instances/web-1/drain");
+  const answer = await fetch(`${board.proxy}/web/`, { headers: { "X-Callboard-Explain": "1" } });
+  assert.equal(answer.status, 503);
+  const page = await open(t, chromium, board, `#/explain/${answer.headers.get("x-request-id")}`);
+  await page.getByText("It was answered with 503").waitFor();
+  const passedOver = page.getByRole("table", { name: "Candidates that were passed over" });
+  await passedOver.getByRole("row").filter({ hasText: "web-1" }).locator(".verdict").getByText("draining").waitFor();
+});
+
+test("an order that is none, in the address, is passed over", async (t) => {
+  const board = await callboard(t);
+  await signIn(board, "web", "web-1", await backend(t));
+  for (const view of ["services?sort=__proto__&only=constructor", "services/web?sort=__proto__"]) {
+    const page = await open(t, chromium, board, `#/${view}`);
+    await page.getByText(view.startsWith("services?") ? "1 service, 1 instance" : "1 ready", { exact: true }).waitFor();
+    await page.locator(".rows .row").first().waitFor();
+    await page.close();
+  }
+});
+
+test("one process takes another's place, and the page goes on", async (t) => {
+  const board = await callboard(t);
+  const port = await backend(t);
+  await signIn(board, "web", "web-1", port);
+  const page = await open(t, chromium, board, "", { failing: true });
+  await isLive(page);
+  await board.upgrade();
+  await signIn(board, "orders", "orders-1", port);
+  await row(page, "orders").getByText("1 ready").waitFor();
+  await isLive(page);
+  assert.ok(await page.locator("#banner").isHidden());
 });
 
 test("when callboard goes, the page says since when, and goes on when it is back", async (t) => {
