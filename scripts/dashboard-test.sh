@@ -8,10 +8,7 @@ source "$(dirname "$0")/lib.sh"
 readonly folder=tests/dashboard
 
 main() {
-    if ! have node || ! have npm; then
-        skip "the tests of the dashboard (node and npm are missing)"
-        return
-    fi
+    { have node && have npm; } || { skip "the tests of the dashboard (node and npm are missing)"; return; }
     browser || { skip "the tests of the dashboard (cannot install chromium)"; return; }
     modules || { skip "the tests of the dashboard (npm cannot install what $folder/package-lock.json names)"; return; }
     CALLBOARD_BIN=$(realpath "$(callboard_bin)")
@@ -20,6 +17,7 @@ main() {
     (cd "$folder" && node --test --test-concurrency=1 --test-reporter=spec ./*.test.mjs)
 }
 
+# Not named chromium: `command -v` would find the function.
 browser() {
     have chromium && return
     echo "dashboard: installing chromium"
