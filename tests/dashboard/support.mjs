@@ -13,7 +13,7 @@ import { after } from "node:test";
 import { chromium } from "playwright-core";
 
 const BIN = process.env.CALLBOARD_BIN ?? new URL("../../target/debug/callboard", import.meta.url).pathname;
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 
 /** Waits until `condition` gives something true, and gives that. */
 export async function eventually(what, condition) {
