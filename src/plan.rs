@@ -185,7 +185,7 @@ impl From<Diagnostic> for Fault {
 pub fn compare(old: &Config, new: &Config, present: &Present) -> Plan {
     let restart = old.restart_needed(new);
     let mut changes = differences("", &settings::planes(old), &settings::planes(new));
-    for path in settings::secrets(&old.registry, &new.registry) {
+    for path in settings::secrets(old, new) {
         let [from, to] = ["as it is", "another one"].map(|text| Some(text.to_owned()));
         let effect = None;
         changes.push(Change {

@@ -56,7 +56,7 @@ use texts::Texts;
 
 /// What replies are made of.
 #[derive(OpenApi)]
-#[openapi(components(schemas(view::InstanceView<'_>, view::ServiceView<'_>, past::NowOrThen, past::PastInstance<'_>)))]
+#[openapi(components(schemas(view::InstanceView<'_>, view::ServiceView<'_>, past::NowOrThen, past::PastInstance<'_>, sd::Target)))]
 struct Schemas;
 
 /// Every call of the native API, relative to `/api/v1`. Each path and method is written at its

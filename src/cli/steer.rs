@@ -112,6 +112,7 @@ impl Ask for Undrain {
         let path = format!("{}/drain", self.target.path());
         let call = Call::new(Method::DELETE, &path);
         let answer = self.target.call(client, call).await?;
+        expect_nothing(client, &answer)?;
         self.target.tell(screen, &answer, "gets requests again")
     }
 }
@@ -128,6 +129,14 @@ impl Ask for Weight {
         let instance: Instance = client.read(&answer)?;
         let words = format!("has weight {}", instance.weight);
         self.target.tell(screen, &answer, &words)
+    }
+}
+
+/// Whoever answers anything at all with a page is not taken for a callboard that did what it was told.
+fn expect_nothing(client: &Client, answer: &Answer) -> Result<(), Failure> {
+    match answer.body.is_empty() {
+        true => Ok(()),
+        false => Err(client.strange("its answer has a body".to_owned()).into()),
     }
 }
 
@@ -161,14 +170,20 @@ impl Ask for Deregister {
             ..Call::new(Method::DELETE, &path)
         };
         let answer = self.target.call(client, call).await?;
-        let words = match client.read::<Farewell>(&answer) {
-            Ok(Farewell { served, aborted: 0 }) => {
-                format!("is signed out, with nothing in flight; it has served {served} requests")
+        let words = if self.drain.is_none() {
+            expect_nothing(client, &answer)?;
+            "is signed out".to_owned()
+        } else {
+            match client.read(&answer)? {
+                Farewell { served, aborted: 0 } => {
+                    format!(
+                        "is signed out, with nothing in flight; it has served {served} requests"
+                    )
+                }
+                Farewell { served, aborted } => format!(
+                    "is signed out, with {aborted} requests in flight; it has served {served} requests"
+                ),
             }
-            Ok(Farewell { served, aborted }) => format!(
-                "is signed out, with {aborted} requests in flight; it has served {served} requests"
-            ),
-            Err(_) => "is signed out".to_owned(),
         };
         self.target.tell(screen, &answer, &words)
     }

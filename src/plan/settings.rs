@@ -456,8 +456,16 @@ fn token(token: &Token, mut to: Below<'_>) {
 }
 
 /// The keys whose value is another, and is not to be told.
-pub(super) fn secrets(old: &ControlPlane, new: &ControlPlane) -> Vec<String> {
-    let mut keys = other_tokens(&old.access, &new.access);
+pub(super) fn secrets(old: &Config, new: &Config) -> Vec<String> {
+    let mut keys = Vec::new();
+    if let (Some(old), Some(new)) = (&old.telemetry.traces, &new.telemetry.traces)
+        && old.endpoint != new.endpoint
+        && without_secrets(&old.endpoint) == without_secrets(&new.endpoint)
+    {
+        keys.push("telemetry.traces.endpoint".to_owned());
+    }
+    let (old, new) = (&old.registry, &new.registry);
+    keys.extend(other_tokens(&old.access, &new.access));
     if let (Some(old), Some(new)) = (&old.pull, &new.pull) {
         let both = old.token.is_some() && new.token.is_some();
         if both && old.token != new.token {
@@ -468,6 +476,18 @@ pub(super) fn secrets(old: &ControlPlane, new: &ControlPlane) -> Vec<String> {
         }
     }
     keys
+}
+
+/// A URL without what may let in whoever reads it: a user with a password, and a query.
+fn without_secrets(url: &str) -> String {
+    let (url, query) = url.split_once('?').unwrap_or((url, ""));
+    let query = if query.is_empty() { "" } else { "?…" };
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}{path}{query}"),
+        None => format!("{url}{query}"),
+    }
 }
 
 fn other_tokens(old: &Access, new: &Access) -> Vec<String> {
@@ -560,7 +580,7 @@ fn telemetry(settings: &telemetry::Settings, mut to: Below<'_>) {
             name,
         }) => {
             to.put("traces", "on");
-            to.put("traces.endpoint", endpoint);
+            to.put("traces.endpoint", without_secrets(endpoint));
             to.put("traces.sample", percent(*sample));
             to.put("traces.limit", limit.to_string());
             to.put("traces.name", name);

@@ -13,7 +13,7 @@ use super::model::{Model, View};
 
 /// What keys do.
 const HELP: &str = "\
- ↑ ↓ PgUp PgDn Home End   move
+\x20↑ ↓ PgUp PgDn Home End   move
  Enter                    the instances of a service
  Esc                      back; no filter
  /                        show services whose name holds …
@@ -91,13 +91,13 @@ fn header(model: &Model, look: &Look) -> Paragraph<'static> {
         Span::raw("  "),
         Span::styled(format!("{} errors/s", rate(figures.errors)), failing),
         Span::raw(format!(
-            "  p50 {}  p99 {}  {} in flight  {} connections  {} services  {} instances",
+            "  p50 {}  p99 {}  {} flying  {} connections  {} inst  {} services",
             time(figures.p50),
             time(figures.p99),
             figures.in_flight,
             total.connections,
-            total.services,
             total.instances,
+            total.services,
         )),
     ]);
     Paragraph::new(vec![first, second])
