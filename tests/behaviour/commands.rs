@@ -213,6 +213,25 @@ fn a_registry_that_is_not_there_ends_every_command_with_1() {
     }
 }
 
+#[tokio::test]
+async fn another_web_server_is_not_taken_for_a_callboard() {
+    let web = &Instance::several("page", 1)[0];
+    let registry = format!("http://127.0.0.1:{}", web.port);
+    let deregister: &[&str] = &["deregister", "web", "web-1"];
+    for arguments in ALL.iter().chain([&deregister]) {
+        let said = say(&registry, arguments);
+        assert_eq!(
+            (said.code, said.out.as_str()),
+            (Some(1), ""),
+            "{arguments:?}: {said:?}"
+        );
+        assert!(
+            said.err.contains("does not answer as a callboard does"),
+            "{arguments:?}: {said:?}"
+        );
+    }
+}
+
 #[test]
 fn wrong_arguments_end_with_2() {
     for (arguments, expected) in [

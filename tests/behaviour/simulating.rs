@@ -169,7 +169,7 @@ fn what_is_wrong_is_told_with_its_place() {
         ),
         (
             format!("{load}\ninstances: [{{id: a, errors: 101%}}]"),
-            "instances[0].errors",
+            "instances[0]: \"101%\" is no percentage",
         ),
         (
             format!("{load}\ninstances: [{{id: a, count: 1001}}]"),
