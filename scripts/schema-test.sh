@@ -16,6 +16,8 @@ main() {
     # Nobody listens where made-up instances are, so they are believed rather than waited for.
     start_callboard "$proxy" "$registry" "defaults: {check: off}
 routes: [{match: {path: /split}, name: web-1, service: web}]"
+    curl -sS -m 5 -o "$work/answer" -H 'X-Request-Id: request-1' -H 'X-Callboard-Explain: 1' \
+        "http://127.0.0.1:$proxy/split" || fail "callboard answered no request"
     if ! "$venv/bin/schemathesis" --no-color --config-file scripts/schema/schemathesis.toml \
         run "http://127.0.0.1:$registry/api/v1/openapi.json" "$@" >"$work/report" 2>&1; then
         cat "$work/report"

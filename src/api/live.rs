@@ -1,7 +1,7 @@
 //! What goes on right now: the figures of all services, sampled once a second.
 //!
 //! Figures only ever grow; what happened within a second is the difference of two readings. One
-//! [`Sampler`](sampler::Sampler) takes it, whether anybody looks or not, because whoever comes to look
+//! [`Sampler`] takes it, whether anybody looks or not, because whoever comes to look
 //! wants to see the last two minutes. What it finds is a [`Tick`], which all readers share: a
 //! text is made of it once for all who know the same, and for nobody if nobody reads.
 //!

@@ -8,7 +8,7 @@ use reqwest::Method;
 use crate::client::{Answer, Call, Client, Error};
 use crate::units::{format_duration, parse_duration};
 
-use super::instances::shape::Instance;
+use super::instances;
 use super::remote::{Ask, Failure, Remote};
 use super::screen::Screen;
 use super::steer::Target;
@@ -51,7 +51,7 @@ impl Ask for Arguments {
         let path = format!("{}/drain", self.target.path());
         let call = Call::new(Method::PUT, &path);
         let answer = self.target.call(client, call).await?;
-        let instance: Instance = client.read(&answer)?;
+        let instance = instances::read(client, &answer, &self.target.id)?;
         let busy = instance.in_flight.unwrap_or_default();
         let Some(limit) = self.wait else {
             let words = format!("drains, with {busy} requests in flight");
@@ -114,7 +114,7 @@ impl Arguments {
             Err(error) if error.is_unknown() => return Ok(Seen::Gone),
             Err(error) => return Err(error),
         };
-        let instance: Instance = client.read(&answer)?;
+        let instance = instances::read(client, &answer, &self.target.id)?;
         Ok(match instance.in_flight {
             _ if !instance.draining => Seen::Resumed,
             Some(busy) if busy > 0 => Seen::Busy(busy),

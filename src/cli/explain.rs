@@ -62,6 +62,10 @@ impl Arguments {
         let path = format!("/api/v1/explain/{}", segment(id));
         let answer = client.call(Call::get(&path)).await?;
         let explanation: Explanation = read(client, &answer)?;
+        if explanation.id != id {
+            let cause = format!("it told of {:?} when asked for {id}", explanation.id);
+            return Err(client.strange(cause).into());
+        }
         if self.json {
             return Ok(screen.json(&answer.body)?);
         }

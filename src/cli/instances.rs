@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
-use crate::client::{Call, Client};
+use crate::client::{Answer, Call, Client, Error};
 use crate::names::{InstanceId, ServiceName};
 use crate::units::moment::parse_moment;
 
@@ -131,13 +131,24 @@ impl Arguments {
             Ok(answer) => answer,
             Err(error) => return Err(unknown(error, client, &self.service, id).await),
         };
-        let instance: Instance = client.read(&answer)?;
+        let instance = read(client, &answer, id)?;
         if self.json {
             return Ok(screen.json(&answer.body)?);
         }
         screen.line(&format!("{}/{}", instance.service, instance.id))?;
         Ok(facts::write(screen, 2, &instance.facts())?)
     }
+}
+
+/// The instance that an answer tells of. A page of JSON that tells of another one, or of none, is no
+/// callboard's.
+pub(super) fn read(client: &Client, answer: &Answer, id: &InstanceId) -> Result<Instance, Error> {
+    let instance: Instance = client.read(answer)?;
+    if instance.id == id.as_str() {
+        return Ok(instance);
+    }
+    let cause = format!("it told of {:?} when asked for {id}", instance.id);
+    Err(client.strange(cause))
 }
 
 /// Where the API has an instance.
@@ -148,7 +159,7 @@ pub(super) fn path(service: &ServiceName, id: &InstanceId) -> String {
 
 /// The failure of a call about an instance, with what may have been meant if there is no such one.
 pub(super) async fn unknown(
-    error: crate::client::Error,
+    error: Error,
     client: &Client,
     service: &ServiceName,
     id: &InstanceId,

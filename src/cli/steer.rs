@@ -11,7 +11,7 @@ use crate::client::{Answer, Call, Client};
 use crate::names::{InstanceId, ServiceName};
 use crate::units::{format_duration, parse_duration};
 
-use super::instances::{self, shape::Instance};
+use super::instances;
 use super::remote::{Ask, Failure, Remote};
 use super::screen::Screen;
 
@@ -126,7 +126,7 @@ impl Ask for Weight {
         let path = self.target.path();
         let call = Call::new(Method::PATCH, &path).json(&json!({"weight": self.weight}));
         let answer = self.target.call(client, call).await?;
-        let instance: Instance = client.read(&answer)?;
+        let instance = instances::read(client, &answer, &self.target.id)?;
         let words = format!("has weight {}", instance.weight);
         self.target.tell(screen, &answer, &words)
     }

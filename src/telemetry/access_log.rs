@@ -31,6 +31,7 @@ use super::record::Record;
 pub use event::{Connection, Refused};
 pub use field::{Field, UnknownField};
 
+use json::Column;
 use line::Line;
 use pipe::Pipe;
 
@@ -119,6 +120,8 @@ pub struct AccessLog {
 #[derive(Debug)]
 struct Running {
     settings: Settings,
+    /// What lines of JSON have.
+    columns: Vec<Column>,
     pipe: Arc<Pipe>,
 }
 
@@ -154,9 +157,11 @@ impl AccessLog {
                 })?)
             }
         };
-        let settings = settings.clone();
-        self.running
-            .store(Some(Arc::new(Running { settings, pipe })));
+        self.running.store(Some(Arc::new(Running {
+            columns: settings.fields().iter().map(Column::from).collect(),
+            settings: settings.clone(),
+            pipe,
+        })));
         Ok(())
     }
 
@@ -229,7 +234,7 @@ impl Running {
         BUFFER.with_borrow_mut(|buffer| {
             buffer.clear();
             match self.settings.format {
-                Format::Json => json::write(line, self.settings.fields(), buffer),
+                Format::Json => json::write(line, &self.columns, buffer),
                 Format::Combined => combined::write(line, buffer),
             }
             self.pipe.send(buffer);

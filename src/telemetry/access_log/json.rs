@@ -1,6 +1,7 @@
 //! Lines of JSON ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)).
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, header};
@@ -9,17 +10,33 @@ use super::field::Field;
 use super::line::Line;
 use super::text;
 
-/// Writes `line` as an object of those of `fields` that it has, in their order, and ends it.
-pub(super) fn write(line: &Line<'_>, fields: &[Field], out: &mut Vec<u8>) {
+/// A field, and how its name is written.
+#[derive(Debug)]
+pub(super) struct Column {
+    field: Field,
+    /// With its quotes and colon.
+    key: String,
+}
+
+impl From<&Field> for Column {
+    fn from(field: &Field) -> Self {
+        Self {
+            key: format!("\"{field}\":"),
+            field: field.clone(),
+        }
+    }
+}
+
+/// Writes `line` as an object of those of `columns` that it has, in their order, and ends it.
+pub(super) fn write(line: &Line<'_>, columns: &[Column], out: &mut Vec<u8>) {
     out.push(b'{');
     let start = out.len();
-    for field in fields {
+    for Column { field, key } in columns {
         let before = out.len();
         if before > start {
             out.push(b',');
         }
-        // Writing to memory cannot fail.
-        let _ = write!(out, "\"{field}\":");
+        out.extend_from_slice(key.as_bytes());
         let named = out.len();
         value(line, field, out);
         if out.len() == named {
@@ -33,12 +50,17 @@ pub(super) fn write(line: &Line<'_>, fields: &[Field], out: &mut Vec<u8>) {
 fn value(line: &Line<'_>, field: &Field, out: &mut Vec<u8>) {
     match field {
         Field::Time => some(line.time, out, |time, out| {
-            let time = humantime::format_rfc3339_millis(text::sayable(time));
-            let _ = write!(out, "\"{time}\"");
+            out.push(b'"');
+            text::time(time, out);
+            out.push(b'"');
         }),
         Field::RequestId => string(line.id.map(str::as_bytes), out),
-        Field::Client => quoted(line.client, out),
-        Field::Peer => quoted(line.peer, out),
+        Field::Client => some(line.client, out, |client, out| {
+            out.push(b'"');
+            text::ip(client, out);
+            out.push(b'"');
+        }),
+        Field::Peer => some(line.peer, out, |peer, out| address(&peer, out)),
         Field::Method => string(line.method, out),
         Field::Scheme => string(line.scheme.map(str::as_bytes), out),
         Field::Host => string(line.host, out),
@@ -57,7 +79,7 @@ fn value(line: &Line<'_>, field: &Field, out: &mut Vec<u8>) {
         Field::Instance => string(line.instance.map(|one| one.id.as_str().as_bytes()), out),
         Field::Address => some(line.instance, out, |instance, out| {
             match &instance.address {
-                crate::address::Address::Inet(address) => quoted(Some(address), out),
+                crate::address::Address::Inet(inet) => address(inet, out),
                 path => string(Some(path.to_string().as_bytes()), out),
             }
         }),
@@ -72,7 +94,8 @@ fn value(line: &Line<'_>, field: &Field, out: &mut Vec<u8>) {
             let _ = write!(out, "\"{span:016x}\"");
         }),
         Field::Tls => {
-            let _ = write!(out, "{}", line.secured);
+            let word: &[u8] = if line.secured { b"true" } else { b"false" };
+            out.extend_from_slice(word);
         }
         Field::UserAgent => string(line.header(&header::USER_AGENT), out),
         Field::Referer => string(line.header(&header::REFERER), out),
@@ -96,22 +119,29 @@ fn string(value: Option<&[u8]>, out: &mut Vec<u8>) {
     });
 }
 
-/// Writes what needs no escaping.
-fn quoted(value: Option<impl std::fmt::Display>, out: &mut Vec<u8>) {
-    some(value, out, |value, out| {
-        let _ = write!(out, "\"{value}\"");
-    });
+fn address(address: &SocketAddr, out: &mut Vec<u8>) {
+    out.push(b'"');
+    match address {
+        SocketAddr::V4(_) => {
+            text::ip(address.ip(), out);
+            out.push(b':');
+            text::integer(address.port(), out);
+        }
+        // Writing to memory cannot fail.
+        SocketAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+    out.push(b'"');
 }
 
-fn number(value: Option<impl std::fmt::Display>, out: &mut Vec<u8>) {
-    some(value, out, |value, out| {
-        let _ = write!(out, "{value}");
-    });
+fn number(value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
+    some(value, out, text::integer);
 }
 
 fn seconds(value: Option<Duration>, out: &mut Vec<u8>) {
     some(value, out, |value, out| {
-        let _ = write!(out, "{}.{:06}", value.as_secs(), value.subsec_micros());
+        text::integer(value.as_secs(), out);
+        out.push(b'.');
+        text::digits(value.subsec_micros(), 6, out);
     });
 }
 
@@ -143,7 +173,8 @@ mod tests {
 
     fn written(line: &Line<'_>, fields: &[Field]) -> String {
         let mut out = Vec::new();
-        write(line, fields, &mut out);
+        let columns: Vec<_> = fields.iter().map(Column::from).collect();
+        write(line, &columns, &mut out);
         String::from_utf8(out).unwrap()
     }
 
