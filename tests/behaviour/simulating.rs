@@ -197,7 +197,7 @@ fn what_is_wrong_is_told_with_its_place() {
             "policy.balance: \"x\" is unknown",
         ),
         (format!("{load}\n{one}\nlod: 1"), "unknown field `lod`"),
-        ("- 1".to_owned(), "line 1"),
+        ("- 1".to_owned(), "invalid type: sequence"),
         (String::new(), "-: "),
     ] {
         let output = simulate(&scenario, &[]);
