@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 use h2::Reason;
 use http::Request;
 use serde_json::{Value, json};
@@ -199,7 +198,9 @@ async fn the_deadline_of_one_stream_is_nothing_to_its_neighbours() {
         (instance.waiting() == 1).then_some(())
     })
     .await;
-    let calls = (0..30).map(|_| async {
+    // One after the other: calls that begin at the same moment may get connections of their own, as
+    // Pingora's pool gives a connection to one of them at a time.
+    for _ in 0..30 {
         let mut late = call("/web/stuck");
         let timeout = "100m".parse().unwrap();
         late.headers_mut().insert("grpc-timeout", timeout);
@@ -209,16 +210,14 @@ async fn the_deadline_of_one_stream_is_nothing_to_its_neighbours() {
         assert_eq!(end["grpc-status"], "4");
         let words = end["grpc-message"].to_str().unwrap();
         assert!(words.ends_with("grpc-timeout of 100ms ran out"), "{words}");
-    });
-    join_all(calls).await;
+    }
     resets(&instance, 30).await;
-    // Calls that begin at the same moment may find the connection taken and make another.
-    assert!(instance.connections() < 30, "{}", instance.connections());
+    assert_eq!(instance.connections(), 1);
     instance.release(1);
     assert_eq!(whole(neighbour).await.unwrap().status, 200);
     in_flight(&callboard, 0).await;
     assert_eq!(client.get("/web/echo").await.unwrap().status, 200);
-    assert!(instance.connections() < 30, "{}", instance.connections());
+    assert_eq!(instance.connections(), 1);
 }
 
 #[tokio::test]

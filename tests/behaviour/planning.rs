@@ -2,6 +2,8 @@
 //! does, and asking changes nothing.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -111,6 +113,22 @@ async fn a_faulty_configuration_gets_its_errors_and_odd_bodies_an_answer() {
         );
     }
     assert_eq!(post(&callboard, None, "#".repeat(1 << 20)).await.0, 200);
+
+    let address = callboard.registry.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = (1 << 20) + 1;
+    write!(
+        stream,
+        "POST /api/v1/plan HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(
+        answer.contains("urn:callboard:problem:too-large"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
