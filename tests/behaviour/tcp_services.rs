@@ -81,7 +81,9 @@ async fn an_instance_that_resets_what_it_is_given_is_ejected() {
     callboard.register_talker("db", &well).await;
     callboard.register_talker("db", &ill).await;
     eventually("it is ejected", || async {
-        read_line(&mut callboard.dial(1).await).await;
+        let mut stream = callboard.dial(1).await;
+        stream.write_all(b"x").await.unwrap();
+        read_line(&mut stream).await;
         (callboard.availability("db", "ill").await == "ejected").then_some(())
     })
     .await;
@@ -107,8 +109,9 @@ async fn a_reset_is_passed_on_as_a_reset() {
     let callboard = setup().start();
     let ill = Talker::with_manner("ill", Manner::Resets).await;
     callboard.register_talker("db", &ill).await;
-    let ended = callboard.dial(1).await.read_u8().await;
-    let error = ended.unwrap_err().kind();
+    let mut stream = callboard.dial(1).await;
+    stream.write_all(b"x").await.unwrap();
+    let error = stream.read_u8().await.unwrap_err().kind();
     assert_eq!(error, std::io::ErrorKind::ConnectionReset);
 }
 

@@ -21,7 +21,7 @@ pub(crate) enum Manner {
     Secured(TlsAcceptor),
     /// Listens until the other side has ended, and then says how many bytes that were.
     Counts,
-    /// Resets every connection at once.
+    /// Resets a connection once something is said on it.
     Resets,
 }
 
@@ -98,7 +98,11 @@ async fn talk(
             stream.read_to_end(&mut all).await?;
             stream.write_all(all.len().to_string().as_bytes()).await
         }
-        Manner::Resets => socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
+        Manner::Resets => {
+            let mut stream = stream;
+            stream.read_u8().await?;
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))
+        }
     }
 }
 
