@@ -35,6 +35,7 @@ mod properties;
 #[cfg(test)]
 mod testing;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -76,6 +77,28 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 6] = [
+        Self::RoundRobin,
+        Self::Random,
+        Self::LeastRequest,
+        Self::PeakEwma,
+        Self::RingHash,
+        Self::Maglev,
+    ];
+
+    /// What the configuration calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::Random => "random",
+            Self::LeastRequest => "least_request",
+            Self::PeakEwma => "peak_ewma",
+            Self::RingHash => "ring_hash",
+            Self::Maglev => "maglev",
+        }
+    }
+
     /// Whether a request's hash says where it goes.
     pub fn hashes(self) -> bool {
         matches!(self, Self::RingHash | Self::Maglev)
@@ -95,6 +118,19 @@ pub enum HashOn {
     Path,
     /// The client's address.
     ClientIp,
+}
+
+/// As the configuration writes it.
+impl fmt::Display for HashOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Path => f.write_str("path"),
+            Self::ClientIp => f.write_str("client_ip"),
+        }
+    }
 }
 
 impl Default for Balance {

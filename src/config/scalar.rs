@@ -157,14 +157,9 @@ scalars! {
     /// What is hashed.
     Hashed(HashOn), "header:NAME, cookie:NAME, query:NAME, path or client_ip", hash_on;
     /// The selection algorithm.
-    Balancing(Algorithm), "round_robin, random, least_request, peak_ewma, ring_hash or maglev", |text| choice(text, &[
-        ("round_robin", Algorithm::RoundRobin),
-        ("random", Algorithm::Random),
-        ("least_request", Algorithm::LeastRequest),
-        ("peak_ewma", Algorithm::PeakEwma),
-        ("ring_hash", Algorithm::RingHash),
-        ("maglev", Algorithm::Maglev),
-    ]);
+    Balancing(Algorithm), "round_robin, random, least_request, peak_ewma, ring_hash or maglev", |text| {
+        choice(text, &Algorithm::ALL.map(|algorithm| (algorithm.as_str(), algorithm)))
+    };
     /// What a registration must show.
     Admit(Admission), "probe or trust", |text| choice(text, &[
         ("probe", Admission::Probe),

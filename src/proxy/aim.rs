@@ -63,7 +63,7 @@ impl DataPlane {
                 .filter(|part| hash_key::has(part, head));
             notes.routed = Some(Routed {
                 why: live.table.explain(&request, found.as_ref()),
-                by: split_on.map_or_else(|| "chance".into(), hash_key::word),
+                by: split_on.map_or_else(|| "chance".into(), |part| part.to_string().into()),
             });
         }
         let found = found.ok_or_else(|| Failure::no_route(&request))?;
@@ -92,7 +92,7 @@ impl DataPlane {
             notes.copied_to = (context.copy.as_ref()).map(|copy| copy.service().as_str().into());
             notes.policy = Some(Policy {
                 algorithm: balance.algorithm,
-                hash_on: hash_key::word(&balance.hash_on),
+                hash_on: balance.hash_on.to_string().into(),
                 hash: balance.algorithm.hashes().then_some(hash),
                 has_part: hash_key::has(&balance.hash_on, head),
             });

@@ -1,7 +1,6 @@
 //! The part of a request that the hash algorithms hash.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use http::HeaderMap;
 use pingora::http::RequestHeader;
@@ -34,17 +33,6 @@ pub(super) fn has(hash_on: &HashOn, request: &RequestHeader) -> bool {
         HashOn::Cookie(name) => cookie(&request.headers, name).is_some(),
         HashOn::Query(name) => query(request.uri.query(), name).is_some(),
         HashOn::Path | HashOn::ClientIp => true,
-    }
-}
-
-/// What the configuration calls the part that is hashed.
-pub(super) fn word(hash_on: &HashOn) -> Arc<str> {
-    match hash_on {
-        HashOn::Header(name) => format!("header:{name}").into(),
-        HashOn::Cookie(name) => format!("cookie:{name}").into(),
-        HashOn::Query(name) => format!("query:{name}").into(),
-        HashOn::Path => "path".into(),
-        HashOn::ClientIp => "client_ip".into(),
     }
 }
 

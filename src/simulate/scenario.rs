@@ -217,15 +217,7 @@ pub fn algorithms(text: &str) -> Result<Vec<(String, Algorithm)>, Mistake> {
 
 /// An algorithm with its name.
 pub fn named(algorithm: Algorithm) -> (String, Algorithm) {
-    let name = match algorithm {
-        Algorithm::RoundRobin => "round_robin",
-        Algorithm::Random => "random",
-        Algorithm::LeastRequest => "least_request",
-        Algorithm::PeakEwma => "peak_ewma",
-        Algorithm::RingHash => "ring_hash",
-        Algorithm::Maglev => "maglev",
-    };
-    (name.to_owned(), algorithm)
+    (algorithm.as_str().to_owned(), algorithm)
 }
 
 /// A policy by the configuration's own rules. JSON is YAML.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::balance::Algorithm;
 use crate::cluster::explain::{Candidate, Sight};
 use crate::health::availability::Availability;
 use crate::route::Destination;
@@ -372,7 +371,7 @@ impl<'a> PolicyView<'a> {
     fn of(it: &'a Explanation, policy: &'a Policy) -> Self {
         let zones = it.sights().filter_map(|sight| sight.zone.as_ref());
         Self {
-            balance: word(policy.algorithm),
+            balance: policy.algorithm.as_str(),
             hash_on: &policy.hash_on,
             hash: policy.hash.map(|hash| format!("{hash:016x}")),
             hash_is_chance: policy.hash.is_some() && !policy.has_part,
@@ -399,7 +398,7 @@ impl<'a> AttemptView<'a> {
             at: seconds(attempt.began),
             instance: attempt.instance.as_str(),
             address: attempt.address.to_string(),
-            algorithm: sight.map(|sight| word(sight.algorithm)),
+            algorithm: sight.map(|sight| sight.algorithm.as_str()),
             because: sight.and_then(because),
             candidates: sight.map_or_else(Vec::new, candidates),
             candidates_total: sight.map_or(0, |sight| sight.total),
@@ -481,16 +480,4 @@ fn candidates(sight: &Sight) -> Vec<CandidateView<'_>> {
 /// To the microsecond.
 fn seconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1e6
-}
-
-/// What the configuration calls an algorithm.
-fn word(algorithm: Algorithm) -> &'static str {
-    match algorithm {
-        Algorithm::RoundRobin => "round_robin",
-        Algorithm::Random => "random",
-        Algorithm::LeastRequest => "least_request",
-        Algorithm::PeakEwma => "peak_ewma",
-        Algorithm::RingHash => "ring_hash",
-        Algorithm::Maglev => "maglev",
-    }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::balance::HashOn;
 use crate::names::ServiceName;
 use crate::route::splits::Shown;
 use crate::route::{Destination, Match, Mirror};
@@ -82,7 +81,7 @@ impl<'a> From<Shown<'a>> for RouteView<'a> {
             matches: MatchView::from(&route.matches),
             strip_prefix: route.strip_prefix.as_deref(),
             split: sides(&route.destinations),
-            split_on: route.split_on.as_ref().map(written),
+            split_on: route.split_on.as_ref().map(ToString::to_string),
             overridden: shown.overridden,
             mirror: route.mirror.as_ref().map(MirrorView::from),
         }
@@ -133,15 +132,4 @@ fn sides(destinations: &[Destination]) -> Vec<SideView<'_>> {
             weight: side.weight,
         })
         .collect()
-}
-
-/// As the configuration writes it.
-fn written(split_on: &HashOn) -> String {
-    match split_on {
-        HashOn::Header(name) => format!("header:{name}"),
-        HashOn::Cookie(name) => format!("cookie:{name}"),
-        HashOn::Query(name) => format!("query:{name}"),
-        HashOn::Path => "path".to_owned(),
-        HashOn::ClientIp => "client_ip".to_owned(),
-    }
 }
