@@ -40,7 +40,7 @@ fn checked(old: &Policy, new: &Policy, candidate: &Candidate) -> Option<String> 
             "not probed any more, so it takes requests again".to_owned()
         }
         (_, None) => "not probed any more".to_owned(),
-        (_, Some(check)) => format!("probed by {} from then on", settings::check(check)),
+        (_, Some(check)) => format!("probed by {} from then on", settings::check_text(check)),
     })
 }
 

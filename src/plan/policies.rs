@@ -101,7 +101,7 @@ fn of_hashing(old: &Policy, new: &Policy, there: &[Candidate]) -> Option<String>
             let share = keys::moved(old, new, &there)?;
             Some(format!(
                 "about {} of the keys move",
-                words::percent(share.mul_add(100.0, 0.5).floor() / 100.0)
+                words::percent(&(share.mul_add(100.0, 0.5).floor() / 100.0))
             ))
         }
         _ => None,

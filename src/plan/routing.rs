@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::route::{Destination, Match, Mirror, Overrides, Route, Routing, TimeoutOverrides};
 
-use super::settings::hashed;
 use super::words::{bytes, duration, list, or_off, percent, switch};
 use super::{Change, Present, RouteChanges, numbered};
 
@@ -166,11 +165,7 @@ fn written(route: &Route) -> String {
         [Destination { service, weight: _ }] => format!("→ {service}"),
         sides => format!("→ {}", list(sides)),
     });
-    parts.extend(
-        split_on
-            .as_ref()
-            .map(|on| format!("split on {}", hashed(on))),
-    );
+    parts.extend(split_on.as_ref().map(|on| format!("split on {on}")));
     parts.extend(
         strip_prefix
             .as_ref()
@@ -179,15 +174,15 @@ fn written(route: &Route) -> String {
     parts.extend(
         mirror
             .as_ref()
-            .map(|Mirror { service, share }| format!("copies of {} → {service}", percent(*share))),
+            .map(|Mirror { service, share }| format!("copies of {} → {service}", percent(share))),
     );
     let Overrides {
         max_body,
         retry,
         timeouts,
     } = overrides;
-    parts.extend(max_body.map(|most| format!("max_body {}", or_off(most, bytes))));
-    parts.extend(retry.map(|retry| format!("retry {}", switch(retry))));
+    parts.extend(max_body.map(|most| format!("max_body {}", or_off(most.as_ref(), bytes))));
+    parts.extend(retry.map(|retry| format!("retry {}", switch(&retry))));
     let TimeoutOverrides {
         connect,
         first_byte,
@@ -207,6 +202,6 @@ fn written(route: &Route) -> String {
     let limits = limits
         .into_iter()
         .filter_map(|(key, limit)| Some((key, limit?)));
-    parts.extend(limits.map(|(key, limit)| format!("{key} {}", or_off(limit, duration))));
+    parts.extend(limits.map(|(key, limit)| format!("{key} {}", or_off(limit.as_ref(), duration))));
     parts.join(", ")
 }
