@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::figures::Figures;
 
 /// What came of a run. Times are in seconds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// The algorithm.
     pub balance: String,
@@ -40,7 +40,7 @@ pub struct Report {
 }
 
 /// How long something took, in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
     /// On average.
     pub mean: f64,
