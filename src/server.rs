@@ -13,7 +13,9 @@ mod entrance;
 mod handover;
 mod issued;
 mod listening;
+mod membership;
 mod nameplate;
+mod once;
 mod own;
 mod patience;
 mod reload;
@@ -23,16 +25,13 @@ mod slots;
 mod sockets;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use futures_util::future::BoxFuture;
 use log::{info, warn};
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server, ShutdownWatch};
-use pingora::services::background::{BackgroundService, GenBackgroundService, background_service};
+use pingora::server::{RunArgs, Server};
 
 use crate::acme::Certifier;
 use crate::address::Address;
@@ -40,11 +39,8 @@ use crate::admin;
 use crate::admin::reloads::Reloads;
 use crate::api::Api;
 use crate::api::live::Live;
-use crate::cluster::Witness;
-use crate::cluster::clusters::Clusters;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::health::probe::Prober;
-use crate::names::{InstanceId, ServiceName};
 use crate::plan;
 use crate::proxy::connection::Connections;
 use crate::proxy::gate::Gate;
@@ -53,13 +49,7 @@ use crate::proxy::retry::MAX_TRIES;
 use crate::proxy::tcp::counts::Counts;
 use crate::proxy::{DataPlane, Settings};
 use crate::pull::Puller;
-use crate::registry::snapshot::Fitness;
-use crate::registry::store::memory::MemoryStore;
-use crate::registry::store::sqlite::SqliteStore;
-use crate::registry::store::{Recovered, Store, StoreError};
-use crate::registry::suspects::Testimony;
-use crate::registry::{Registry, Rules};
-use crate::route::splits::Splits;
+use crate::registry::store::StoreError;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access_log::Unopened;
 
@@ -67,6 +57,8 @@ use control_plane::ControlPlane;
 use door::Door;
 use entrance::Entrance;
 use handover::{Carried, Failure, Giver, Handover, Held, Place, Successor};
+use membership::{membership, rules, splits, store};
+use once::Once;
 use reload::Reloader;
 use sockets::Sockets;
 
@@ -325,67 +317,6 @@ fn open_files() -> u64 {
     }
 }
 
-/// What registrations must keep to in a process with these listeners.
-fn rules(config: &Config, listeners: &[Address]) -> Rules {
-    let inet: Vec<_> = listeners.iter().filter_map(Address::inet).collect();
-    let store = match &config.registry.store {
-        config::Store::Memory => None,
-        config::Store::Sqlite(settings) => Some(settings.path.as_path()),
-    };
-    let files = (listeners.iter().filter_map(Address::path))
-        .chain(config.proxy.upgrade_socket.as_deref())
-        .chain(store);
-    Rules {
-        own: own::reached_at(&inet),
-        own_paths: own::paths(files),
-        ..config.registry.rules.clone()
-    }
-}
-
-/// The registry and the clusters that follow it.
-fn membership(
-    config: &Config,
-    listeners: &[Address],
-    prober: Prober,
-    store: Box<dyn Store>,
-) -> Result<(Clusters, Registry), StartError> {
-    // Each tells the other of changes, so one of them must be told of the other afterwards.
-    let told = Told::default();
-    let clusters = Clusters::new(config.policies.clone(), prober, told.clone());
-    let registry = Registry::start(store, rules(config, listeners), Arc::new(clusters.clone()))?;
-    told.0.get_or_init(|| registry.clone());
-    Ok((clusters, registry))
-}
-
-/// The store that is configured, with what a process before `carried` over if that is not in it.
-fn store(store: &config::Store, carried: Option<Recovered>) -> Result<Box<dyn Store>, StoreError> {
-    Ok(match store {
-        config::Store::Memory => {
-            let carried = carried.unwrap_or_default();
-            Box::new(MemoryStore::inheriting(carried, SystemTime::now()))
-        }
-        config::Store::Sqlite(settings) => Box::new(SqliteStore::open(settings.clone())?),
-    })
-}
-
-/// The registry as clusters tell it what they find out.
-#[derive(Clone, Default)]
-struct Told(Arc<OnceLock<Registry>>);
-
-impl Witness for Told {
-    fn changed(&self, service: &ServiceName, id: &InstanceId, found: Fitness) {
-        if let Some(registry) = self.0.get() {
-            registry.touch(service, id, found);
-        }
-    }
-
-    fn testify(&self, service: &ServiceName, id: &InstanceId, testimony: Testimony) {
-        if let Some(registry) = self.0.get() {
-            registry.testify(service, id, testimony);
-        }
-    }
-}
-
 /// The registries to sign in at instead of this one.
 fn mirrored_from(config: &Config) -> Option<Arc<[Arc<str>]>> {
     let pull = config.registry.pull.as_ref()?;
@@ -395,24 +326,6 @@ fn mirrored_from(config: &Config) -> Option<Arc<[Arc<str>]>> {
             .map(|origin| origin.as_str().into())
             .collect(),
     )
-}
-
-/// The routes, with the splits that were set in an earlier life if registrations outlive it too. They
-/// are kept beside those, or were `carried` over by a process before.
-fn splits(config: &Config, carried: Option<&str>) -> Splits {
-    let routing = config.routing.clone();
-    match &config.registry.store {
-        config::Store::Memory => {
-            let splits = Splits::new(routing);
-            if let Some(Err(error)) = carried.map(|text| splits.inherit(text)) {
-                warn!("routes have the splits of the configuration: {error}");
-            }
-            splits
-        }
-        config::Store::Sqlite(settings) => {
-            Splits::kept_at(settings.path.with_extension("splits.json"), routing)
-        }
-    }
 }
 
 /// What a reload may change for requests.
@@ -436,27 +349,5 @@ fn server_conf(config: &Config) -> ServerConf {
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
-    }
-}
-
-/// A future run once as one of Pingora's background services.
-struct Once(Mutex<Option<BoxFuture<'static, ()>>>);
-
-impl Once {
-    fn service(
-        name: &str,
-        work: impl Future<Output = ()> + Send + 'static,
-    ) -> GenBackgroundService<Self> {
-        background_service(name, Self(Mutex::new(Some(Box::pin(work)))))
-    }
-}
-
-#[async_trait]
-impl BackgroundService for Once {
-    async fn start(&self, _shutdown: ShutdownWatch) {
-        let work = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(work) = work {
-            work.await;
-        }
     }
 }

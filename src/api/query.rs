@@ -2,6 +2,8 @@
 //! that looks like a right one.
 
 use std::convert::Infallible;
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use axum::extract::FromRequestParts;
@@ -35,6 +37,15 @@ impl Query {
             self.fault(name, "is given more than once (expected once)".to_owned());
         }
         values.pop()
+    }
+
+    /// Takes the one value of `name`, of whatever kind is asked for.
+    pub fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        let text = self.text(name)?;
+        self.noted(
+            name,
+            text.parse().map_err(|error: T::Err| error.to_string()),
+        )
     }
 
     /// Takes the one value of `name`, a duration such as `2s`.

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use super::draw::Draw;
-use super::observe::{Observer, Obstacle, Why};
-use super::scan::{TRIES, first_admitted};
+use super::observe::{Observer, Why};
+use super::scan::try_in_turn;
 use super::{Candidates, Choice};
 use crate::endpoint::Endpoint;
 
@@ -34,19 +34,8 @@ impl Random {
     where
         F: Fn(&Endpoint) -> bool,
     {
-        let mut index = 0;
-        for skipped in 0..TRIES {
-            index = self.draw.one(choice.rng);
-            let endpoint = self.endpoints.get(index)?;
-            observer.drew(endpoint);
-            if (choice.admits)(endpoint) {
-                observer.chose(Why::Drawn(skipped as u32));
-                return Some(endpoint);
-            }
-            observer.passed(endpoint, Obstacle::NotAdmitted);
-        }
-        observer.chose(Why::Looked);
-        first_admitted(&self.endpoints, index, choice.admits)
+        let draw = |rng: &mut fastrand::Rng| self.draw.one(rng);
+        try_in_turn(&self.endpoints, choice, draw, Why::Drawn, observer)
     }
 }
 

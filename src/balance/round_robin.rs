@@ -22,8 +22,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::observe::{Observer, Obstacle, Why};
-use super::scan::{TRIES, first_admitted};
+use super::observe::{Observer, Why};
+use super::scan::try_in_turn;
 use super::{Candidates, Choice};
 use crate::endpoint::Endpoint;
 
@@ -68,19 +68,8 @@ impl RoundRobin {
     where
         F: Fn(&Endpoint) -> bool,
     {
-        let mut index = 0;
-        for skipped in 0..TRIES {
-            index = self.order.at(self.turns.0.fetch_add(1, Ordering::Relaxed));
-            let endpoint = self.endpoints.get(index)?;
-            observer.drew(endpoint);
-            if (choice.admits)(endpoint) {
-                observer.chose(Why::Turn(skipped as u32));
-                return Some(endpoint);
-            }
-            observer.passed(endpoint, Obstacle::NotAdmitted);
-        }
-        observer.chose(Why::Looked);
-        first_admitted(&self.endpoints, index, choice.admits)
+        let turn = |_: &mut _| self.order.at(self.turns.0.fetch_add(1, Ordering::Relaxed));
+        try_in_turn(&self.endpoints, choice, turn, Why::Turn, observer)
     }
 }
 

@@ -5,10 +5,39 @@
 
 use std::sync::Arc;
 
+use super::Choice;
+use super::observe::{Observer, Obstacle, Why};
 use crate::endpoint::Endpoint;
 
 /// How many fruitless tries come before a scan.
 pub(super) const TRIES: usize = 8;
+
+/// The first admitted of the endpoints whose places `next` comes up with, or else of all. `why` says
+/// so of the one that so many were passed by for.
+pub(super) fn try_in_turn<'a, F>(
+    endpoints: &'a [Arc<Endpoint>],
+    choice: Choice<'_, F>,
+    next: impl Fn(&mut fastrand::Rng) -> usize,
+    why: impl Fn(u32) -> Why,
+    observer: &mut impl Observer,
+) -> Option<&'a Arc<Endpoint>>
+where
+    F: Fn(&Endpoint) -> bool,
+{
+    let mut index = 0;
+    for passed in 0..TRIES {
+        index = next(choice.rng);
+        let endpoint = endpoints.get(index)?;
+        observer.drew(endpoint);
+        if (choice.admits)(endpoint) {
+            observer.chose(why(passed as u32));
+            return Some(endpoint);
+        }
+        observer.passed(endpoint, Obstacle::NotAdmitted);
+    }
+    observer.chose(Why::Looked);
+    first_admitted(endpoints, index, choice.admits)
+}
 
 /// The first admitted endpoint at or after `start`, going once round.
 pub(super) fn first_admitted<F>(

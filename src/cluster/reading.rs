@@ -5,13 +5,17 @@ use std::sync::Arc;
 use crate::endpoint::Endpoint;
 use crate::health::availability::Availability;
 
-use super::Cluster;
+use super::slot::Slot;
+use super::{Cluster, Control};
+
+/// How many instances there are of each availability, in the order of [`Availability::ALL`].
+pub type Census = [u32; Availability::ALL.len()];
 
 /// What is going on in a cluster.
 #[derive(Clone, Debug)]
 pub struct Reading {
-    /// How many instances there are of each availability, in the order of [`Availability::ALL`].
-    pub availability: [u32; Availability::ALL.len()],
+    /// How many instances there are of each availability.
+    pub availability: Census,
     /// Its endpoints.
     pub endpoints: Vec<Arc<Endpoint>>,
     /// Whether it is in panic.
@@ -27,7 +31,7 @@ impl Cluster {
     pub fn read(&self) -> Reading {
         let (queued, held) = self.line.counts();
         let mut reading = Reading {
-            availability: [0; Availability::ALL.len()],
+            availability: Census::default(),
             endpoints: Vec::new(),
             panic: self.active.load().panic,
             queued,
@@ -35,10 +39,26 @@ impl Cluster {
         };
         let control = self.control();
         reading.endpoints.reserve_exact(control.slots.len());
-        for slot in control.slots.values() {
-            reading.availability[slot.availability() as usize] += 1;
+        reading.availability = control.count(|slot| {
             reading.endpoints.push(Arc::clone(&slot.endpoint));
-        }
+        });
         reading
+    }
+
+    /// How many instances there are now. Looks at all of them.
+    pub fn census(&self) -> Census {
+        self.control().count(|_| ())
+    }
+}
+
+impl Control {
+    /// Counts its slots, and has `each` look at every one.
+    fn count(&self, mut each: impl FnMut(&Slot)) -> Census {
+        let mut census = Census::default();
+        for slot in self.slots.values() {
+            census[slot.availability() as usize] += 1;
+            each(slot);
+        }
+        census
     }
 }

@@ -2,18 +2,16 @@
 //! and the probes that keep that knowledge fresh.
 
 mod ejection;
+mod probing;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Instant;
 
-use crate::dial::Target;
 use crate::endpoint::{Endpoint, Standing};
 use crate::health::availability::{Availability, Evidence, Probes, Tenure};
 use crate::health::outlier::ejection::Ejection;
-use crate::health::probe::{Pace, Prober, Sink, Watch};
+use crate::health::probe::{Prober, Watch};
 use crate::health::verdict::Verdict;
-use crate::instance::check::Check;
-use crate::names::InstanceId;
 use crate::registry::lease::Lease;
 use crate::registry::snapshot::{Fitness, Member};
 use crate::registry::suspects::Testimony;
@@ -25,6 +23,8 @@ use super::policy::{Admission, Policy};
 use super::shares::Share;
 use super::status::Status;
 use super::tempo::Beat;
+
+use probing::{Probing, first_verdict, target, watch};
 
 /// One member of a cluster.
 pub(super) struct Slot {
@@ -42,24 +42,6 @@ pub(super) struct Slot {
     ejection: Ejection,
     /// What its share of the requests depends on besides its weight.
     pub(super) share: Share,
-}
-
-/// The active check of one member.
-struct Probing {
-    target: Target,
-    check: Check,
-    verdict: Verdict,
-    watch: Watch,
-}
-
-/// What a probe's answer changed.
-pub(super) struct Answered {
-    /// Whether what APIs show is different now.
-    pub(super) changed: bool,
-    /// How soon to ask again.
-    pub(super) pace: Pace,
-    /// What it says of a member whose lease ran out.
-    pub(super) testimony: Option<Testimony>,
 }
 
 impl Slot {
@@ -215,67 +197,6 @@ impl Slot {
         (self.lease.as_ref()).is_some_and(|lease| lease.is_in_doubt())
     }
 
-    /// Has a member asked by other means whose lease ran out and which has no check.
-    fn inquire(&mut self, cluster: &Arc<Cluster>, prober: &Prober) {
-        if self.probing.is_some() || self.tenure != Tenure::Missed {
-            self.inquiry = None;
-        } else if self.inquiry.is_none() {
-            let check = Check::default();
-            let target = target(&self.endpoint, &self.tls);
-            self.inquiry = Some(watch(cluster, prober, &self.endpoint, target, &check));
-        }
-    }
-
-    /// Takes one probe's answer into account.
-    ///
-    /// One failure is enough where other evidence bears it out: a request that could not connect
-    /// either, or that nothing was heard of the instance since a restart.
-    pub(super) fn answered(&mut self, answer: Result<(), String>, now: Instant) -> Answered {
-        let before = self.tenure;
-        let testimony = self.testimony(&answer, now);
-        let borne_out = std::mem::take(&mut self.refused) || before == Tenure::Recalled;
-        if answer.is_ok() && self.tenure == Tenure::Recalled {
-            self.tenure = Tenure::Held;
-        }
-        let (mut changed, mut pace) = (self.tenure != before, Pace::Steady);
-        if let Some(probing) = &mut self.probing {
-            changed |= match answer {
-                Err(failure) if borne_out => probing.verdict.condemn(failure),
-                answer => probing.verdict.record(&probing.check, answer),
-            };
-            if probing.verdict.is_unsettled() {
-                pace = Pace::Brisk;
-            }
-        }
-        if self.tenure == Tenure::Missed {
-            pace = Pace::Brisk;
-        }
-        self.settle();
-        Answered {
-            changed,
-            pace,
-            testimony,
-        }
-    }
-
-    /// What an answer says of a member whose lease ran out. A probe that fails while requests are
-    /// answered says nothing: the instance is there.
-    fn testimony(&self, answer: &Result<(), String>, now: Instant) -> Option<Testimony> {
-        if self.tenure != Tenure::Missed {
-            return None;
-        }
-        let timeout = self
-            .probing
-            .as_ref()
-            .map_or_else(|| Check::default().timeout, |probing| probing.check.timeout);
-        Some(match answer {
-            Err(failure) if !self.endpoint.has_answered(timeout, now) => {
-                Testimony::Fails(failure.clone())
-            }
-            _ => Testimony::Answers,
-        })
-    }
-
     /// What time brings about: one step of [`tempo`](super::tempo).
     pub(super) fn tick(&mut self, _policy: &Policy, now: Instant) -> Beat {
         self.tick_ejection(now)
@@ -362,55 +283,6 @@ impl Slot {
         self.endpoint.set_standing(standing);
         if self.is_usable() && !was_usable {
             self.share.start_over();
-        }
-    }
-}
-
-/// What is believed of a member before its first probe.
-fn first_verdict(recalled: Option<Fitness>, admission: Admission) -> Verdict {
-    match recalled {
-        Some(Fitness::Fit) => Verdict::new(true),
-        Some(Fitness::Failing) => Verdict::failing("its probes failed before a restart".to_owned()),
-        Some(Fitness::Unproven) | None => Verdict::new(admission == Admission::Trust),
-    }
-}
-
-fn target(endpoint: &Endpoint, tls: &Arc<tls::Client>) -> Target {
-    Target {
-        address: endpoint.address.clone(),
-        scheme: endpoint.instance.scheme,
-        service: endpoint.instance.service.to_string(),
-        tls: Arc::clone(tls),
-    }
-}
-
-fn watch(
-    cluster: &Arc<Cluster>,
-    prober: &Prober,
-    endpoint: &Endpoint,
-    target: Target,
-    check: &Check,
-) -> Watch {
-    let sink = ProbeSink {
-        cluster: Arc::downgrade(cluster),
-        id: endpoint.instance.id.clone(),
-        key: endpoint.key(),
-    };
-    prober.watch(target, check.clone(), Arc::new(sink))
-}
-
-/// Takes probe answers to their slot, if that still is the one that asked.
-struct ProbeSink {
-    cluster: Weak<Cluster>,
-    id: InstanceId,
-    key: u64,
-}
-
-impl Sink for ProbeSink {
-    fn answered(&self, answer: Result<(), String>) -> Pace {
-        match self.cluster.upgrade() {
-            Some(cluster) => cluster.probed(&self.id, self.key, answer, Instant::now()),
-            None => Pace::Steady,
         }
     }
 }

@@ -23,16 +23,6 @@ pub struct Status {
 }
 
 impl Cluster {
-    /// How many members there are of each availability, by its place among the variants. Looks at
-    /// all of them.
-    pub fn census(&self) -> [u32; 7] {
-        let mut census = [0; 7];
-        for slot in self.control().slots.values() {
-            census[slot.availability() as usize] += 1;
-        }
-        census
-    }
-
     /// Whether last resorts serve, because so many members are out.
     pub fn is_panicking(&self) -> bool {
         self.active.load().panic

@@ -17,42 +17,26 @@
 //! came is asked of the kernel (`TCP_INFO`), since they may be on their way through callboard. Of a Unix
 //! socket it does not know, so there the silence may last up to twice as long.
 
+mod limit;
+
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::debug;
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
-use pingora::protocols::l4::ext::get_tcp_info;
+use nix::sys::socket::{Shutdown, shutdown};
 use tokio::time::{Sleep, sleep_until};
+
+use limit::{Until, Verdict};
+
+pub(super) use limit::{Limit, Timer};
 
 tokio::task_local! {
     static WATCH: Watch;
-}
-
-/// The settings that may run out in the middle of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Timer {
-    FirstByte,
-    BetweenBytes,
-    Request,
-    Total,
-}
-
-/// When a connection to an instance must be over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Limit {
-    /// At this moment, whatever comes.
-    At(Instant, Timer),
-    /// When nothing has come for so long, and at `total` in any case.
-    Flow {
-        silence: Duration,
-        total: Option<Instant>,
-    },
 }
 
 /// What one task waits for.
@@ -66,16 +50,6 @@ struct Watch {
     waiting: Cell<Option<Waker>>,
     /// Whether the client does not take what it is sent.
     stalled: Cell<bool>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Until {
-    /// The connection's file, if it carries nothing else.
-    file: Option<RawFd>,
-    due: Instant,
-    limit: Limit,
-    /// It was due once, and the system could not say when something came last.
-    is_doubted: bool,
 }
 
 /// Runs what serves one client's connection, so that [`set`] has an effect within it.
@@ -147,82 +121,6 @@ pub(super) fn poll_overdue(context: &mut Context<'_>) -> Poll<Timer> {
 /// What ran out, if anything has since the last [`set`].
 pub(super) fn fired() -> Option<Timer> {
     WATCH.try_with(|watch| watch.fired.get()).ok().flatten()
-}
-
-impl Limit {
-    /// When to look next, if something came just `now`.
-    fn due(self, now: Instant) -> Instant {
-        match self {
-            Self::At(at, _) => at,
-            Self::Flow { silence, total } => {
-                let next = now + silence;
-                total.map_or(next, |total| total.min(next))
-            }
-        }
-    }
-}
-
-/// What to do about a connection whose limit is due.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    ShutDown(Timer),
-    LookAgain(Instant),
-    /// The same, and for the last time.
-    Doubt(Instant),
-    LeaveAlone,
-}
-
-impl Until {
-    fn verdict(&self, stalled: bool, now: Instant) -> Verdict {
-        let (silence, total) = match self.limit {
-            Limit::At(_, timer) => return Verdict::ShutDown(timer),
-            Limit::Flow { silence, total } => (silence, total),
-        };
-        if total.is_some_and(|total| total <= now) {
-            return Verdict::ShutDown(Timer::Total);
-        }
-        let Some(file) = self.file else {
-            return if stalled {
-                Verdict::LookAgain(self.limit.due(now))
-            } else {
-                Verdict::ShutDown(Timer::BetweenBytes)
-            };
-        };
-        match heard(file) {
-            Heard::Unread => Verdict::LookAgain(self.limit.due(now)),
-            Heard::End => Verdict::LeaveAlone,
-            Heard::Ago(ago) if ago < silence => {
-                Verdict::LookAgain(self.limit.due(now).min(now + (silence - ago)))
-            }
-            Heard::Unknown if !self.is_doubted => Verdict::Doubt(self.limit.due(now)),
-            Heard::Ago(_) | Heard::Unknown => Verdict::ShutDown(Timer::BetweenBytes),
-        }
-    }
-}
-
-/// What has come on a connection.
-enum Heard {
-    /// Something that was not read yet.
-    Unread,
-    /// Its end.
-    End,
-    /// All was read, and the last of it came so long ago.
-    Ago(Duration),
-    /// All was read, and nobody knows when the last of it came.
-    Unknown,
-}
-
-fn heard(file: RawFd) -> Heard {
-    match recv(file, &mut [0], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
-        Ok(0) => Heard::End,
-        Ok(_) => Heard::Unread,
-        Err(Errno::EAGAIN) if cfg!(target_os = "linux") => get_tcp_info(file)
-            .map_or(Heard::Unknown, |info| {
-                Heard::Ago(Duration::from_millis(info.tcpi_last_data_recv.into()))
-            }),
-        Err(Errno::EAGAIN) => Heard::Unknown,
-        Err(_) => Heard::Ago(Duration::MAX),
-    }
 }
 
 struct Watched<F> {
@@ -301,151 +199,4 @@ impl<F> Watched<F> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::fd::AsRawFd;
-
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::{TcpListener, TcpStream};
-
-    use super::*;
-
-    const SOON: Duration = Duration::from_millis(20);
-
-    async fn pair() -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
-        (stream.unwrap(), listener.accept().await.unwrap().0)
-    }
-
-    fn at(in_time: Duration) -> Limit {
-        Limit::At(Instant::now() + in_time, Timer::FirstByte)
-    }
-
-    #[tokio::test]
-    async fn a_read_ends_at_the_deadline_and_not_at_one_that_was_cleared() {
-        let (mut stream, _silent) = pair().await;
-        watched(async {
-            let file = Some(stream.as_raw_fd());
-            set(file, at(SOON), Instant::now());
-            clear();
-            set(file, at(SOON + Duration::from_secs(60)), Instant::now());
-            set(file, at(SOON), Instant::now());
-            assert_eq!(fired(), None);
-            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
-            assert_eq!(fired(), Some(Timer::FirstByte));
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn silence_ends_a_read_but_not_while_something_is_unread() {
-        let (mut stream, mut peer) = pair().await;
-        let silence = Limit::Flow {
-            silence: SOON,
-            total: None,
-        };
-        watched(async {
-            peer.write_all(b"ab").await.unwrap();
-            assert_eq!(stream.read_u8().await.unwrap(), b'a');
-            set(Some(stream.as_raw_fd()), silence, Instant::now());
-            // However long nobody reads, it is not the peer that is silent.
-            tokio::time::sleep(10 * SOON).await;
-            assert_eq!(fired(), None);
-            assert_eq!(stream.read_u8().await.unwrap(), b'b');
-            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
-            assert_eq!(fired(), Some(Timer::BetweenBytes));
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn silence_ends_a_read_from_a_unix_socket_too() {
-        let (mut stream, _silent) = tokio::net::UnixStream::pair().unwrap();
-        let silence = Limit::Flow {
-            silence: SOON,
-            total: None,
-        };
-        watched(async {
-            set(Some(stream.as_raw_fd()), silence, Instant::now());
-            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
-            assert_eq!(fired(), Some(Timer::BetweenBytes));
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn the_total_ends_a_stream_that_is_never_silent() {
-        let (mut stream, mut peer) = pair().await;
-        let talking = tokio::spawn(async move {
-            while peer.write_all(b"more").await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        });
-        watched(async {
-            let now = Instant::now();
-            let limit = Limit::Flow {
-                silence: Duration::from_secs(60),
-                total: Some(now + SOON),
-            };
-            set(Some(stream.as_raw_fd()), limit, now);
-            // What came before the end may still be read after it.
-            while stream
-                .read(&mut [0; 64])
-                .await
-                .is_ok_and(|length| length > 0)
-            {}
-            assert_eq!(fired(), Some(Timer::Total));
-        })
-        .await;
-        drop(stream);
-        talking.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_connection_that_its_peer_ended_is_left_alone() {
-        let (mut stream, peer) = pair().await;
-        drop(peer);
-        let silence = Limit::Flow {
-            silence: SOON,
-            total: None,
-        };
-        watched(async {
-            set(Some(stream.as_raw_fd()), silence, Instant::now());
-            tokio::time::sleep(5 * SOON).await;
-            assert_eq!(fired(), None);
-            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn an_attempt_without_a_file_is_given_up_and_nothing_is_shut_down() {
-        watched(async {
-            set(None, at(SOON), Instant::now());
-            assert_eq!(overdue().await, Timer::FirstByte);
-            assert_eq!(fired(), Some(Timer::FirstByte));
-            clear();
-            let mut later = std::pin::pin!(overdue());
-            let waits = poll_fn(|context| Poll::Ready(later.as_mut().poll(context).is_pending()));
-            assert!(waits.await, "another attempt is not overdue");
-        })
-        .await;
-    }
-
-    #[tokio::test]
-    async fn nobody_is_silent_while_the_client_takes_nothing() {
-        let silence = Limit::Flow {
-            silence: SOON,
-            total: None,
-        };
-        watched(async {
-            client_takes(false);
-            set(None, silence, Instant::now());
-            tokio::time::sleep(5 * SOON).await;
-            assert_eq!(fired(), None);
-            client_takes(true);
-            assert_eq!(overdue().await, Timer::BetweenBytes);
-        })
-        .await;
-    }
-}
+mod tests;

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use foldhash::fast::RandomState;
 
-use crate::api::openapi::schemas::AVAILABILITIES;
 use crate::cluster::Cluster;
 use crate::cluster::clusters::ClusterMap;
+use crate::cluster::reading::Census;
 use crate::figures::histogram::Reading;
 use crate::figures::traffic::Traffic;
 use crate::names::ServiceName;
@@ -19,7 +19,7 @@ use crate::registry::snapshot::{Revision, Snapshot};
 
 use super::PERIOD;
 use super::history::{Point, ROOM, Sparse};
-use super::tick::{Census, Figures, Row, Texts, Tick, Total, per_second};
+use super::tick::{Figures, Row, Texts, Tick, Total, per_second};
 
 /// The most services whose past is kept at a time: 3.5 KiB each that has requests in every second, so
 /// 14 MiB in all.
@@ -269,8 +269,7 @@ impl Kept {
         let index = snapshot.revision_of(self.row.service.as_str());
         if self.index != Some(index) {
             self.index = Some(index);
-            let census = cluster.census();
-            self.census = AVAILABILITIES.map(|availability| census[availability as usize]);
+            self.census = cluster.census();
         }
     }
 

@@ -9,16 +9,14 @@ use imbl::OrdMap;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::api::openapi::schemas::AVAILABILITIES;
+use crate::cluster::reading::Census;
 use crate::figures::histogram::Reading;
+use crate::health::availability::Availability;
 use crate::names::ServiceName;
 use crate::registry::snapshot::Revision;
 use crate::units::moment::format_moment;
 
 use super::history::{History, Point};
-
-/// How many instances there are of each availability, in the order of [`AVAILABILITIES`].
-pub(super) type Census = [u32; AVAILABILITIES.len()];
 
 /// Texts of one tick that are kept. Readers keep in step, so there are few.
 const TEXTS: usize = 16;
@@ -230,7 +228,7 @@ pub(super) fn rounded(value: f64) -> f64 {
 /// Leaves out what there is none of.
 fn census<S: Serializer>(census: &Census, serializer: S) -> Result<S::Ok, S::Error> {
     let mut map = serializer.serialize_map(None)?;
-    for (availability, count) in AVAILABILITIES.iter().zip(census) {
+    for (availability, count) in Availability::ALL.iter().zip(census) {
         if *count > 0 {
             map.serialize_entry(availability.as_str(), count)?;
         }

@@ -7,6 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -120,11 +121,7 @@ pub(super) async fn register(
     body: Body,
 ) -> Result<Json<Vec<ItemView>>, Problem> {
     query.finish()?;
-    let body = body::json(&body::read(body, body::MAX_BULK_BODY).await?)?;
-    let mut faults = Faults::default();
-    let batch: Batch = body::fields(body, &mut faults);
-    let items = items("instances", batch.instances, faults)?;
-
+    let items = read(body, "instances", |batch: Batch| batch.instances).await?;
     let defaults = Defaults {
         address: caller.address(),
         ttl: api.registry.rules().ttl,
@@ -193,10 +190,7 @@ pub(super) async fn renew(
     body: Body,
 ) -> Result<Json<Vec<ItemView>>, Problem> {
     query.finish()?;
-    let body = body::json(&body::read(body, body::MAX_BULK_BODY).await?)?;
-    let mut faults = Faults::default();
-    let renewals: Renewals = body::fields(body, &mut faults);
-    let items = items("leases", renewals.leases, faults)?;
+    let items = read(body, "leases", |renewals: Renewals| renewals.leases).await?;
     let outcomes = items.into_iter().map(|item| {
         let (path, beat) = match renewal(item) {
             Ok(renewal) => renewal,
@@ -232,6 +226,18 @@ impl ItemView {
             error: Some(problem),
         }
     }
+}
+
+/// The items that a call brings in `field`.
+async fn read<T: DeserializeOwned + Default>(
+    body: Body,
+    field: &str,
+    list: impl FnOnce(T) -> Option<Vec<Value>>,
+) -> Result<Vec<Value>, Problem> {
+    let body = body::json(&body::read(body, body::MAX_BULK_BODY).await?)?;
+    let mut faults = Faults::default();
+    let call = body::fields(body, &mut faults);
+    items(field, list(call), faults)
 }
 
 /// The items of a call, if they are there and not too many.

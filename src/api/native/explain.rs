@@ -113,10 +113,7 @@ struct Wanted {
 
 impl Wanted {
     fn read(query: &mut Query) -> Self {
-        let service = (query.text("service")).and_then(|text| {
-            let name = text.parse().map_err(|error| format!("{error}"));
-            query.noted("service", name.map_err(|error: String| error))
-        });
+        let service = query.parsed("service");
         let status = query.number("status").and_then(|status| {
             let status = (u16::try_from(status).ok())
                 .filter(|status| (100..=599).contains(status))

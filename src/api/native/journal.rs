@@ -9,7 +9,6 @@
 
 mod entry;
 
-use std::str::FromStr;
 use std::time::SystemTime;
 
 use axum::Json;
@@ -25,7 +24,7 @@ use crate::api::openapi::replies::JournalProblems;
 use crate::api::openapi::{params, schemas};
 use crate::api::problem::Problem;
 use crate::api::query::Query;
-use crate::names::{InstanceId, NameError, ServiceName};
+use crate::names::{InstanceId, ServiceName};
 use crate::registry::event::Event;
 use crate::registry::journal;
 use crate::registry::snapshot::Revision;
@@ -116,8 +115,8 @@ impl IntoParams for Wanted {
 
 /// Takes out of a query which events it asks for.
 fn take(query: &mut Query, now: SystemTime) -> journal::Query {
-    let service = name(query, "service");
-    let id = name(query, "id");
+    let service = query.parsed("service");
+    let id = query.parsed("id");
     let since = query.moment("since", now);
     let until = query.moment("until", now).map(whole_millisecond);
     if let (Some(since), Some(until)) = (since, until)
@@ -140,15 +139,6 @@ fn take(query: &mut Query, now: SystemTime) -> journal::Query {
         before,
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
     }
-}
-
-/// Takes a service's or an instance's name out of a query.
-fn name<T: FromStr<Err = NameError>>(query: &mut Query, parameter: &str) -> Option<T> {
-    let text = query.text(parameter)?;
-    query.noted(
-        parameter,
-        text.parse().map_err(|error: NameError| error.to_string()),
-    )
 }
 
 /// The link to the page after this one, if this one is full. No value in it needs escaping: names

@@ -15,7 +15,6 @@ use crate::api::openapi::params::{self, IfNoneMatch};
 use crate::api::openapi::replies::{
     InstancesProblems, ListProblems, Listed, ServiceProblems, Shown,
 };
-use crate::api::openapi::schemas::AVAILABILITIES;
 use crate::api::problem::{Kind, Problem};
 use crate::api::query::Query;
 use crate::health::availability::Availability;
@@ -204,11 +203,11 @@ impl IntoParams for Filter {
 }
 
 fn availability(word: &str) -> Result<Availability, String> {
-    AVAILABILITIES
+    Availability::ALL
         .into_iter()
         .find(|availability| availability.as_str() == word)
         .ok_or_else(|| {
-            let words = AVAILABILITIES.map(Availability::as_str).join(", ");
+            let words = Availability::ALL.map(Availability::as_str).join(", ");
             format!("{word:?} is no availability (expected one of {words})")
         })
 }

@@ -8,15 +8,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::api::Api;
@@ -29,8 +26,6 @@ use crate::names::ServiceName;
 
 use super::sse;
 
-/// Shorter than the idle time of common proxies.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The longest time between two events.
 const SELDOM: Duration = Duration::from_secs(60);
 
@@ -55,14 +50,8 @@ const SELDOM: Duration = Duration::from_secs(60);
         LiveProblems,
     )
 )]
-pub(super) async fn live(
-    State(api): State<Api>,
-    mut query: Query,
-) -> Result<impl IntoResponse, Problem> {
-    let only = query.text("service").and_then(|service| {
-        let service = service.parse::<ServiceName>();
-        query.noted("service", service.map_err(|error| error.to_string()))
-    });
+pub(super) async fn live(State(api): State<Api>, mut query: Query) -> Result<Response, Problem> {
+    let only = query.parsed::<ServiceName>("service");
     let every = query.duration("every");
     if every.is_some_and(|every| !(PERIOD..=SELDOM).contains(&every)) {
         query.fault("every", "is out of range (expected 1s to 1m)".to_owned());
@@ -80,12 +69,7 @@ pub(super) async fn live(
         only,
         _seat: seat,
     };
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    let chunks = stream::unfold(feed, Feed::next);
-    Ok((headers, Body::from_stream(chunks)))
+    Ok(sse::reply(feed, Feed::next))
 }
 
 /// One reader.
@@ -107,10 +91,10 @@ impl Feed {
         let tick = tokio::select! {
             biased;
             () = closing.closed() => return None,
-            tick = timeout(HEARTBEAT, self.due()) => tick,
+            tick = timeout(sse::SILENCE, self.due()) => tick,
         };
         let Ok(tick) = tick else {
-            return Some((Ok(Bytes::from_static(sse::HEARTBEAT)), self));
+            return Some((Ok(sse::HEARTBEAT), self));
         };
         let text = match &self.only {
             None => tick.tell(self.told),
@@ -145,19 +129,14 @@ struct EventSchema;
 
 impl PartialSchema for EventSchema {
     fn schema() -> RefOr<Schema> {
-        let text = |description: &str| {
-            ObjectBuilder::new()
-                .schema_type(Type::String)
-                .description(Some(description))
-        };
         ObjectBuilder::new()
             .property(
                 "event",
-                text("What is told.").enum_values(Some(["figures"])),
+                sse::field("What is told.").enum_values(Some(["figures"])),
             )
             .property(
                 "data",
-                text(
+                sse::field(
                     "JSON: `at`, `index`, `complete` (true in the first, which tells of every service), \
                      `total`, `history` (in the first), `services` and `removed`.",
                 ),

@@ -63,10 +63,7 @@ pub(super) async fn prometheus(
     mut query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let only = query.text("service").and_then(|service| {
-        let service = service.parse::<ServiceName>();
-        query.noted("service", service.map_err(|error| error.to_string()))
-    });
+    let only = query.parsed::<ServiceName>("service");
     let filter = Filter::take(&mut query);
     query.finish()?;
     let snapshot = api.registry.snapshot();

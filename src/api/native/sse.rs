@@ -7,10 +7,41 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
+use utoipa::openapi::{ObjectBuilder, Type};
+
 use crate::registry::snapshot::Revision;
 
 /// A line that means nothing, so that neither the reader nor a proxy takes the stream for dead.
-pub(super) const HEARTBEAT: &[u8] = b":\n\n";
+pub(super) const HEARTBEAT: Bytes = Bytes::from_static(b":\n\n");
+/// The longest silence: shorter than the idle time of common proxies.
+pub(super) const SILENCE: Duration = Duration::from_secs(15);
+
+/// A reply that sends what a `feed` has to say: `next` makes a chunk when the one before was taken,
+/// and `None` is the end.
+pub(super) fn reply<F, N>(feed: F, next: impl FnMut(F) -> N + Send + 'static) -> Response
+where
+    F: Send + 'static,
+    N: Future<Output = Option<(Result<Bytes, serde_json::Error>, F)>> + Send + 'static,
+{
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    let chunks = stream::unfold(feed, next);
+    (headers, Body::from_stream(chunks)).into_response()
+}
+
+/// Describes a field of an event.
+pub(super) fn field(description: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .description(Some(description))
+}
 
 /// Begins the first event of a stream with how long a reader that was cut off is asked to wait.
 pub(super) fn retry(out: &mut Vec<u8>, wait: Duration) {

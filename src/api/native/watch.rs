@@ -20,14 +20,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::IntoResponse;
+use axum::http::HeaderMap;
+use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
 use tokio::time::{Instant, sleep, sleep_until};
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::api::Api;
@@ -45,8 +43,6 @@ use super::sse;
 use super::texts::Texts;
 use super::view::Views;
 
-/// Shorter than the idle time of common proxies.
-const HEARTBEAT: Duration = Duration::from_secs(15);
 /// The least time between two steps of one reader. Nobody notices, and a thousand readers of a
 /// membership that never rests take fifty thousand steps a second and no more.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -78,23 +74,15 @@ pub(super) async fn watch(
     mut query: Query,
     headers: HeaderMap,
     Extension(texts): Extension<Texts>,
-) -> Result<impl IntoResponse, Problem> {
-    let only = query.text("service").and_then(|service| {
-        let service = service.parse::<ServiceName>();
-        query.noted("service", service.map_err(|error| error.to_string()))
-    });
+) -> Result<Response, Problem> {
+    let only = query.parsed::<ServiceName>("service");
     query.finish()?;
     let knows = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok()?.trim().parse().ok())
         .map(Revision);
     let feed = Feed::new(api, texts, only, knows);
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    let chunks = stream::unfold(feed, Feed::next);
-    Ok((headers, Body::from_stream(chunks)))
+    Ok(sse::reply(feed, Feed::next))
 }
 
 /// One reader.
@@ -145,7 +133,7 @@ impl Feed {
             }
             match self.wake().await {
                 Wake::Step => {}
-                Wake::Heartbeat => return Some((Ok(Bytes::from_static(sse::HEARTBEAT)), self)),
+                Wake::Heartbeat => return Some((Ok(sse::HEARTBEAT), self)),
                 Wake::Leaving => return None,
             }
         }
@@ -160,7 +148,7 @@ impl Feed {
         let passed = tokio::select! {
             passed = changed => passed,
             () = self.api.closed() => return Wake::Leaving,
-            () = sleep(HEARTBEAT) => return Wake::Heartbeat,
+            () = sleep(sse::SILENCE) => return Wake::Heartbeat,
         };
         let mut now = Seen::of(&self.api.registry.snapshot(), self.only.as_ref());
         now.index = now.index.max(passed);
@@ -175,20 +163,16 @@ struct EventSchema;
 
 impl PartialSchema for EventSchema {
     fn schema() -> RefOr<Schema> {
-        let text = |description: &str| {
-            ObjectBuilder::new()
-                .schema_type(Type::String)
-                .description(Some(description))
-        };
         ObjectBuilder::new()
             .property(
                 "event",
-                text("What has happened.").enum_values(Some(["snapshot", "upsert", "remove"])),
+                sse::field("What has happened.")
+                    .enum_values(Some(["snapshot", "upsert", "remove"])),
             )
-            .property("id", text("An index.").pattern(Some("^[0-9]+$")))
+            .property("id", sse::field("An index.").pattern(Some("^[0-9]+$")))
             .property(
                 "data",
-                text("JSON: a list of instances, an instance, or names."),
+                sse::field("JSON: a list of instances, an instance, or names."),
             )
             .property("retry", schemas::whole(0, u64::MAX))
             .into()

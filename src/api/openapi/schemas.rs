@@ -26,17 +26,6 @@ const DURATION: &str = r"^(0|([0-9]{1,9}((\.[0-9]{1,3})?(ms|s)|(\.[0-9])?(m|h|d)
 pub(in crate::api) const DURATION_OR_NOTHING: &str =
     r"^(0|([0-9]{1,9}((\.[0-9]{1,3})?(ms|s)|(\.[0-9])?(m|h|d)))*)$";
 
-/// What an instance may be, and what a list may be filtered by.
-pub(in crate::api) const AVAILABILITIES: [Availability; 7] = [
-    Availability::Starting,
-    Availability::Ready,
-    Availability::Suspect,
-    Availability::Draining,
-    Availability::Unhealthy,
-    Availability::Ejected,
-    Availability::Down,
-];
-
 /// A string that matches `pattern`.
 pub(in crate::api) fn text(pattern: &str, description: &str, example: &str) -> ObjectBuilder {
     ObjectBuilder::new()
@@ -128,7 +117,7 @@ schema!(
     Availability,
     "Availability",
     word(
-        AVAILABILITIES.map(Availability::as_str),
+        Availability::ALL.map(Availability::as_str),
         "What an instance is at this moment: `starting` has yet to pass its first probe, `ready` \
          and `suspect` take traffic, `draining` finishes what it has, `unhealthy` fails its \
          probes, `ejected` failed its requests and waits to be tried again, `down` has left."
@@ -195,7 +184,7 @@ mod tests {
         for scheme in Scheme::ALL {
             assert_eq!(serde_json::to_value(scheme).unwrap(), scheme.as_str());
         }
-        for availability in AVAILABILITIES {
+        for availability in Availability::ALL {
             assert_eq!(
                 serde_json::to_value(availability).unwrap(),
                 availability.as_str()

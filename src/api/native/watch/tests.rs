@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use axum::body::Body;
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use proptest::prelude::*;
@@ -43,8 +44,7 @@ impl Reader {
     fn body(&mut self, api: &Api, texts: &Texts) -> &mut Body {
         let (body, _) = self.stream.get_or_insert_with(|| {
             let feed = Feed::new(api.clone(), texts.clone(), self.only.clone(), self.knows);
-            let chunks = stream::unfold(feed, Feed::next);
-            (Body::from_stream(chunks), String::new())
+            (sse::reply(feed, Feed::next).into_body(), String::new())
         });
         body
     }
