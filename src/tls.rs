@@ -12,6 +12,7 @@ mod identity;
 mod server;
 mod sessions;
 mod shown;
+mod summary;
 mod unverified;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use files::Wrong;
 pub use handshake::HANDSHAKE;
 pub use identity::Identity;
 pub use server::Server;
+pub use summary::Summary;
 
 /// ALPN's name of HTTP/1.1 (RFC 7301).
 pub const HTTP_1: &[u8] = b"http/1.1";

@@ -16,7 +16,7 @@ use super::remote::{Ask, Failure, Remote};
 use super::screen::Screen;
 use super::suggest::{self, Among};
 use super::table::Table;
-use shape::{HEADINGS, Instance};
+use shape::{HEADINGS, Instance, PRIORITY};
 
 /// The availabilities there are.
 const AVAILABILITIES: [&str; 7] = [
@@ -94,7 +94,7 @@ impl Arguments {
             let none = self.none(!query.is_empty(), client).await;
             screen.note(&none);
         }
-        let mut table = Table::new(HEADINGS).sparse().on(screen.look);
+        let mut table = Table::new(HEADINGS).sparse().by(PRIORITY).on(screen.look);
         Ok(table.write(screen.out, instances.iter().map(Instance::row))?)
     }
 

@@ -135,7 +135,7 @@ enum Teller {
 impl Teller {
     fn new(asked: &Arguments, look: Look) -> Self {
         match (asked.json, asked.follow) {
-            (false, _) => Self::Table(Table::new(entry::HEADINGS).on(look)),
+            (false, _) => Self::Table(Table::new(entry::HEADINGS).by(entry::PRIORITY).on(look)),
             (true, false) => Self::Array,
             (true, true) => Self::Lines,
         }

@@ -11,6 +11,7 @@ use super::remote::{Ask, Failure, Remote};
 use super::screen::Screen;
 use super::table::Table;
 use super::table::cell::{Cell, Tone};
+use super::table::fit::Priority;
 
 /// How to list the services.
 #[derive(Debug, Args)]
@@ -42,6 +43,13 @@ const ORDER: [&str; 7] = [
     "down",
 ];
 
+const HEADINGS: [&str; 3] = ["SERVICE", "INSTANCES", "AVAILABILITY"];
+/// Who is there is also in how they are.
+const PRIORITY: Priority = Priority {
+    dispensable: &[1],
+    whole: Some(2),
+};
+
 impl Ask for Arguments {
     fn remote(&self) -> &Remote {
         &self.remote
@@ -56,7 +64,7 @@ impl Ask for Arguments {
         if services.is_empty() {
             screen.note("no service has instances");
         }
-        let table = Table::new(["SERVICE", "INSTANCES", "AVAILABILITY"]);
+        let table = Table::new(HEADINGS).by(PRIORITY);
         let rows = services.iter().map(Service::row);
         Ok(table.on(screen.look).write(screen.out, rows)?)
     }

@@ -1,16 +1,16 @@
 //! Aligned columns for people.
 
 pub(super) mod cell;
+pub(super) mod fit;
 
 use std::io::{self, Write};
 
 use super::screen::Look;
 use cell::{Cell, Tone};
+use fit::{Priority, leave_out, shorten};
 
 /// What stands between two columns.
 const GAP: &str = "  ";
-/// The narrowest a column gets for the sake of a terminal's width.
-const NARROWEST: usize = 6;
 
 /// A table that is written as its rows come. A column is as wide as its widest cell so far, so that
 /// what is added later lines up unless it is wider than all before.
@@ -19,6 +19,7 @@ pub(super) struct Table<const COLUMNS: usize> {
     headings: [&'static str; COLUMNS],
     widths: [usize; COLUMNS],
     look: Look,
+    priority: Priority,
     sparse: bool,
     begun: bool,
 }
@@ -30,6 +31,7 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
             headings,
             widths: headings.map(str::len),
             look: Look::default(),
+            priority: Priority::default(),
             sparse: false,
             begun: false,
         }
@@ -48,6 +50,12 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         }
     }
 
+    /// The same, with columns that give way in another order than that of their widths. Which of
+    /// them are left out is settled by the first rows.
+    pub(super) fn by(self, priority: Priority) -> Self {
+        Self { priority, ..self }
+    }
+
     /// Writes rows below those before. Their text may be anybody's.
     ///
     /// # Errors
@@ -62,7 +70,8 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         if rows.is_empty() {
             return Ok(());
         }
-        if !self.begun {
+        let begins = !std::mem::replace(&mut self.begun, true);
+        if begins {
             self.begin(&mut rows);
         }
         for row in &rows {
@@ -73,9 +82,14 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
                 }
             }
         }
+        if let Some(most) = self.look.width
+            && begins
+        {
+            leave_out(&mut self.widths, most, GAP.len(), self.priority);
+        }
         let mut widths = self.widths;
         if let Some(most) = self.look.width {
-            fit(&mut widths, most);
+            shorten(&mut widths, most, GAP.len(), self.priority);
         }
         let lines: String = rows.iter().map(|row| self.line(row, &widths)).collect();
         out.write_all(lines.as_bytes())?;
@@ -83,7 +97,6 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     }
 
     fn begin(&mut self, rows: &mut Vec<[Cell; COLUMNS]>) {
-        self.begun = true;
         if self.sparse {
             for (column, width) in self.widths.iter_mut().enumerate() {
                 if rows.iter().all(|row| row[column].width() == 0) {
@@ -113,27 +126,11 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
     }
 }
 
-/// Makes the widest columns narrower until all of them fit into `most`, as far as they can be.
-fn fit(widths: &mut [usize], most: usize) {
-    let shown = widths.iter().filter(|width| **width > 0).count();
-    let gaps = GAP.len() * shown.saturating_sub(1);
-    let all = |bound: usize| widths.iter().map(|width| *width.min(&bound)).sum::<usize>() + gaps;
-    let widest = widths.iter().copied().max().unwrap_or_default();
-    // The bound on a column's width that uses the line best.
-    let bound = (NARROWEST..=widest).rev().find(|&bound| all(bound) <= most);
-    let bound = bound.unwrap_or(NARROWEST);
-    let mut spare = most.saturating_sub(all(bound));
-    for width in widths.iter_mut().filter(|width| **width > bound) {
-        let extra = spare.min(*width - bound).min(1);
-        spare -= extra;
-        *width = bound + extra;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::fit::NARROWEST;
     use super::*;
 
     fn written(table: &mut Table<2>, batches: &[&[[&str; 2]]]) -> String {

@@ -7,6 +7,7 @@ mod keys;
 mod model;
 mod plain;
 mod screen;
+mod tables;
 mod terminal;
 
 use std::io::{self, IsTerminal, Write};
@@ -18,6 +19,7 @@ use crate::names::ServiceName;
 use crate::units::parse_duration;
 
 use super::remote::{Failure, Remote, block_on};
+use super::screen::{Color, Look};
 
 /// What to show.
 #[derive(Debug, Args)]
@@ -57,10 +59,11 @@ pub(super) fn run(
         service: asked.service.clone(),
         every: asked.interval,
     };
+    let look = Look::of_stdout(Color::Auto);
     let sees = io::stdout().is_terminal() && io::stdin().is_terminal();
     match (asked.json, asked.once || !sees) {
         (true, _) => block_on(plain::lines(&feed, asked.once, out)),
-        (false, true) => block_on(plain::table(&feed, out, err)),
+        (false, true) => block_on(plain::table(&feed, look, out, err)),
         (false, false) => block_on(terminal::show(feed)),
     }
 }

@@ -108,7 +108,9 @@ impl Teller {
             json,
             begun: false,
             known: Known::default(),
-            table: Table::new(known::HEADINGS).on(screen.look),
+            table: Table::new(known::HEADINGS)
+                .by(known::PRIORITY)
+                .on(screen.look),
         }
     }
 

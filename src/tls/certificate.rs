@@ -125,7 +125,7 @@ fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
         .collect()
 }
 
-fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
+pub(super) fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, SystemTime) {
     let validity = certificate.validity();
     let moment = |timestamp: i64| {
         // What is before 1970 is as past as can be.

@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::files::{self, Wrong};
 use super::unverified::Unverified;
-use super::{CertificateFiles, ClientSettings};
+use super::{CertificateFiles, ClientSettings, Summary};
 
 /// The issuers of the system, read when the first connection needs them.
 static SYSTEM: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
@@ -133,6 +133,17 @@ impl Client {
 }
 
 impl Credentials {
+    /// Its own certificate, if it has one, and those of the issuers that are believed, unless they are
+    /// the system's.
+    pub fn certificates(&self) -> Vec<Summary> {
+        let own = self.own.as_ref().and_then(|(chain, _)| chain.first());
+        let issuers = self.issuers.iter().flatten();
+        own.into_iter()
+            .chain(issuers)
+            .filter_map(Summary::of)
+            .collect()
+    }
+
     /// Tells connections made by these settings and files from those made by others.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint

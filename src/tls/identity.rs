@@ -52,7 +52,7 @@ impl Identity {
 
 /// The certificate's URIs and its DNS names. What is written as the one and looks like the other is
 /// neither.
-fn alternative_names(certificate: &X509Certificate<'_>) -> (Vec<String>, Vec<String>) {
+pub(super) fn alternative_names(certificate: &X509Certificate<'_>) -> (Vec<String>, Vec<String>) {
     let (mut uris, mut hosts) = (Vec::new(), Vec::new());
     if let Ok(Some(extension)) = certificate.subject_alternative_name() {
         for name in &extension.value.general_names {
@@ -113,7 +113,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A name as RFC 2253 writes it: the last part first.
-fn subject(name: &X509Name<'_>) -> String {
+pub(super) fn subject(name: &X509Name<'_>) -> String {
     let parts: Vec<_> = name.iter_rdn().collect();
     let parts = parts.iter().rev().map(|part| {
         let attributes: Vec<_> = part.iter().map(attribute).collect();

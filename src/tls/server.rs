@@ -20,7 +20,7 @@ use super::certificate::{Certificate, Contents};
 use super::files::{self, Wrong};
 use super::sessions::Sessions;
 use super::shown::{Proofs, Shown};
-use super::{ACME_TLS_1, ClientCertificates, ServerSettings, Version};
+use super::{ACME_TLS_1, ClientCertificates, ServerSettings, Summary, Version};
 
 /// A listener's certificates and keys, ready for handshakes. Equal to another when the settings and
 /// the contents of the files are.
@@ -93,6 +93,15 @@ impl Server {
     pub fn contents(&self) -> u32 {
         let [a, b, c, d, ..] = self.parts().files.digest;
         u32::from_be_bytes([a, b, c, d])
+    }
+
+    /// The certificates of its files, in their order.
+    pub fn certificates(&self) -> Vec<Summary> {
+        let files = Arc::clone(&self.parts().files);
+        let certificates = files.certificates.iter();
+        certificates
+            .filter_map(|certificate| Summary::of(certificate.key.cert.first()?))
+            .collect()
     }
 
     /// What handshakes go by now.

@@ -6,6 +6,7 @@ use std::io;
 use crate::cli::screen::Screen;
 use crate::cli::table::Table;
 use crate::cli::table::cell::{Cell, Tone};
+use crate::cli::table::fit::Priority;
 
 use super::shape::{
     Attempt, Candidate, Explanation, Fault, Policy, Refused, Route, Waited, status, time,
@@ -24,6 +25,11 @@ const CANDIDATES: [&str; 8] = [
     "ZONE",
     "WHY NOT",
 ];
+/// Which of them give way.
+const PRIORITY: Priority = Priority {
+    dispensable: &[6, 4, 3, 5, 7],
+    whole: Some(2),
+};
 
 /// Tells it.
 ///
@@ -154,6 +160,7 @@ impl Story<'_, '_> {
         let rows = candidates.iter().map(Candidate::row);
         Table::new(CANDIDATES)
             .sparse()
+            .by(PRIORITY)
             .on(look)
             .write(&mut table, rows)?;
         for line in String::from_utf8_lossy(&table).lines() {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::address::Address;
 use crate::cli::table::cell::{Cell, Tone};
+use crate::cli::table::fit::Priority;
 
 /// What [`Instance::row`] shows.
 pub(in crate::cli) const HEADINGS: [&str; 9] = [
@@ -21,6 +22,11 @@ pub(in crate::cli) const HEADINGS: [&str; 9] = [
     "SERVED",
     "REASON",
 ];
+/// Which of them give way: those last that say how an instance is, why, and where.
+pub(super) const PRIORITY: Priority = Priority {
+    dispensable: &[5, 3, 7, 4, 6, 8, 2],
+    whole: Some(1),
+};
 
 /// One instance.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

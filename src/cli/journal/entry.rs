@@ -7,10 +7,16 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::address::Address;
+use crate::cli::table::fit::Priority;
 use crate::units::moment::parse_moment;
 
 /// What [`Entry::row`] shows.
 pub(super) const HEADINGS: [&str; 6] = ["TIME", "CHANGE", "INSTANCE", "ADDRESS", "BY", "WHY"];
+/// Which of them give way.
+pub(super) const PRIORITY: Priority = Priority {
+    dispensable: &[3, 4],
+    whole: Some(1),
+};
 
 /// One change.
 #[derive(Clone, Debug, PartialEq)]

@@ -117,6 +117,13 @@ impl From<&str> for Cell {
     }
 }
 
+/// `text`, cut off with … if it is wider than `most` columns.
+pub(in crate::cli) fn shortened(text: &str, most: usize) -> String {
+    let mut shown = String::new();
+    Cell::from(text).write(&mut shown, false, most);
+    shown
+}
+
 /// As much of `text` as fits into `most` columns, and how many it takes.
 fn beginning(text: &str, most: usize) -> (&str, usize) {
     let mut used = 0;

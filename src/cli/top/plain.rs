@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crate::cli::escape;
 use crate::cli::remote::{Failure, note};
+use crate::cli::screen::Look;
 use crate::cli::table::Table;
+use crate::cli::table::fit::Priority;
 use crate::client::{Error, Stream};
 
 use super::feed::Feed;
@@ -14,12 +16,19 @@ use super::figures::{Event, Row, rate, time};
 /// How long to wait before asking again a registry that could not be reached.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Which columns give way.
+const PRIORITY: Priority = Priority {
+    dispensable: &[4, 3, 7, 6, 5, 2, 1],
+    whole: Some(8),
+};
+
 /// Prints one table, the busiest services first.
 ///
 /// # Errors
 /// Any [`Failure`].
 pub(super) async fn table(
     feed: &Feed,
+    look: Look,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<(), Failure> {
@@ -30,7 +39,7 @@ pub(super) async fn table(
     if services.is_empty() {
         note(err, "no service has instances or requests now");
     }
-    let mut table = Table::new([
+    let table = Table::new([
         "SERVICE",
         "RATE",
         "ERRORS",
@@ -41,6 +50,7 @@ pub(super) async fn table(
         "INSTANCES",
         "AVAILABILITY",
     ]);
+    let mut table = table.by(PRIORITY).on(look);
     table.write(out, services.iter().map(cells))?;
     Ok(())
 }

@@ -6,10 +6,11 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Block, Cell, Paragraph, Row as Cells, Sparkline, Table, TableState, Wrap};
+use ratatui::widgets::{Block, Paragraph, Sparkline, Wrap};
 
-use super::figures::{Figures, Row, harmless, rate, time};
+use super::figures::{Figures, harmless, rate, time};
 use super::model::{Model, View};
+use super::tables;
 
 /// What keys do.
 const HELP: &str = "\
@@ -41,7 +42,7 @@ impl Look {
         }
     }
 
-    fn color(&self, color: Color) -> Style {
+    pub(super) fn color(&self, color: Color) -> Style {
         if self.colored {
             Style::new().fg(color)
         } else {
@@ -66,8 +67,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, look: &Look) {
     }
     match model.view {
         View::Help => frame.render_widget(Paragraph::new(HELP).wrap(Wrap { trim: false }), table),
-        View::Inside => draw_instances(frame, table, model, look),
-        View::Services | View::Filter => draw_services(frame, table, model, look),
+        View::Inside => tables::instances(frame, table, model, look),
+        View::Services | View::Filter => tables::services(frame, table, model, look),
     }
     frame.render_widget(footer(model, look), foot);
 }
@@ -131,128 +132,6 @@ fn draw_past(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
     }
 }
 
-fn draw_services(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
-    let rows = model.rows();
-    let mut state = TableState::new().with_selected(model.mark(&rows));
-    // Only what can be seen is made into cells.
-    let visible = usize::from(area.height).max(1);
-    let first = state
-        .selected()
-        .unwrap_or_default()
-        .saturating_sub(visible.saturating_sub(2));
-    state.select(state.selected().map(|at| at - first));
-    let headings = [
-        "SERVICE",
-        "RATE",
-        "ERRORS",
-        "P50",
-        "P99",
-        "FLYING",
-        "INST",
-        "AVAILABILITY",
-    ];
-    let headings = headings.map(|heading| {
-        let sorted = heading == model.sort.heading();
-        let style = if sorted {
-            Modifier::UNDERLINED | Modifier::BOLD
-        } else {
-            Modifier::BOLD
-        };
-        Cell::from(heading).style(Style::new().add_modifier(style))
-    });
-    let cells = rows
-        .iter()
-        .skip(first)
-        .take(visible)
-        .map(|row| service(row, look));
-    let widths = [
-        Constraint::Min(12),
-        Constraint::Length(6),
-        Constraint::Length(6),
-        Constraint::Length(7),
-        Constraint::Length(7),
-        Constraint::Length(6),
-        Constraint::Length(5),
-        Constraint::Fill(1),
-    ];
-    let table = Table::new(cells, widths)
-        .header(Cells::new(headings))
-        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
-    frame.render_stateful_widget(table, area, &mut state);
-}
-
-fn service(row: &Row, look: &Look) -> Cells<'static> {
-    let figures = &row.figures;
-    let errors = match figures.errors > 0.0 {
-        true => look.color(Color::Red),
-        false => Style::new(),
-    };
-    let health = match row.is_well() {
-        true => look.color(Color::Green),
-        false => look.color(Color::Yellow),
-    };
-    Cells::new([
-        Cell::from(harmless(&row.service)),
-        Cell::from(rate(figures.rate)),
-        Cell::from(rate(figures.errors)).style(errors),
-        Cell::from(time(figures.p50)),
-        Cell::from(time(figures.p99)),
-        Cell::from(figures.in_flight.to_string()),
-        Cell::from(row.instances.to_string()),
-        Cell::from(row.availability()).style(health),
-    ])
-}
-
-fn draw_instances(frame: &mut Frame<'_>, area: Rect, model: &Model, look: &Look) {
-    let inside = &model.inside;
-    if let Some(problem) = &inside.problem {
-        let told = Paragraph::new(harmless(problem)).wrap(Wrap { trim: false });
-        frame.render_widget(told, area);
-        return;
-    }
-    let visible = usize::from(area.height).max(1);
-    let first = inside.selected.saturating_sub(visible.saturating_sub(2));
-    let rows = inside
-        .instances
-        .iter()
-        .skip(first)
-        .take(visible)
-        .map(|one| {
-            let health = match one.availability.as_str() {
-                "ready" => look.color(Color::Green),
-                _ => look.color(Color::Yellow),
-            };
-            Cells::new([
-                Cell::from(one.id.clone()),
-                Cell::from(one.address.clone()),
-                Cell::from(one.zone.clone()),
-                Cell::from(one.weight.to_string()),
-                Cell::from(one.in_flight.to_string()),
-                Cell::from(one.served.to_string()),
-                Cell::from(one.availability.clone()).style(health),
-                Cell::from(one.reason.clone()),
-            ])
-        });
-    let headings = [
-        "INSTANCE", "ADDRESS", "ZONE", "WEIGHT", "FLYING", "SERVED", "IS", "WHY",
-    ];
-    let widths = [
-        Constraint::Min(12),
-        Constraint::Min(15),
-        Constraint::Max(8),
-        Constraint::Length(6),
-        Constraint::Length(6),
-        Constraint::Length(8),
-        Constraint::Length(9),
-        Constraint::Fill(1),
-    ];
-    let table = Table::new(rows, widths)
-        .header(Cells::new(headings).style(Style::new().add_modifier(Modifier::BOLD)))
-        .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
-    let selected = (!inside.instances.is_empty()).then(|| inside.selected - first);
-    frame.render_stateful_widget(table, area, &mut TableState::new().with_selected(selected));
-}
-
 fn footer(model: &Model, look: &Look) -> Line<'static> {
     if let Some(lost) = &model.lost {
         let style = look.color(Color::Red).add_modifier(Modifier::BOLD);
@@ -279,7 +158,8 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::super::feed::Told;
-    use super::super::figures::Event;
+    use super::super::figures::{Event, Row};
+    use super::super::instances::{Inside, Instance};
     use super::*;
 
     fn model() -> Model {
@@ -340,6 +220,60 @@ mod tests {
         }
         assert!(screen.contains("\\u{1b}]0"), "{screen}");
         assert!(!screen.contains('\u{1b}'), "{screen}");
+    }
+
+    /// The words of the line that begins with this one.
+    fn words(screen: &str, first: &str) -> String {
+        let line = screen.lines().find(|line| line.starts_with(first)).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_how_services_are_before_anything_else() {
+        for (width, headings) in [
+            (40, "SERVICE RATE AVAILABILITY"),
+            (60, "SERVICE RATE ERRORS P99 AVAILABILITY"),
+            (80, "SERVICE RATE ERRORS P50 P99 FLYING INST AVAILABILITY"),
+            (120, "SERVICE RATE ERRORS P50 P99 FLYING INST AVAILABILITY"),
+        ] {
+            let screen = drawn(&model(), width, 10);
+            assert_eq!(words(&screen, "SERVICE"), headings, "{width}:\n{screen}");
+            assert_eq!(screen.matches("8 ready, 1 ejected").count(), 2, "{screen}");
+        }
+        let narrow = drawn(&model(), 40, 10);
+        assert!(narrow.contains("\\u{1b}]0;evi… 1.0    8 ready"), "{narrow}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_how_instances_are_before_anything_else() {
+        let mut model = model();
+        model.view = View::Inside;
+        model.inside = Inside {
+            instances: vec![Instance {
+                id: "web-6f7c9d5b8-x2x7q".to_owned(),
+                address: "10.1.2.3:8080".to_owned(),
+                zone: "eu-1".to_owned(),
+                availability: "unhealthy".to_owned(),
+                reason: "connect to 10.1.2.3:8080: connection refused".to_owned(),
+                ..Instance::default()
+            }],
+            ..Inside::default()
+        };
+        for (width, headings) in [
+            (40, "INSTANCE IS WHY"),
+            (60, "INSTANCE ADDRESS FLYING IS WHY"),
+            (80, "INSTANCE ADDRESS ZONE WEIGHT FLYING SERVED IS WHY"),
+            (120, "INSTANCE ADDRESS ZONE WEIGHT FLYING SERVED IS WHY"),
+        ] {
+            let screen = drawn(&model, width, 10);
+            assert_eq!(words(&screen, "INSTANCE"), headings, "{width}:\n{screen}");
+            assert!(screen.contains(" unhealthy connect to "), "{screen}");
+            assert_eq!(
+                screen.contains("web-6f7c9d5b8-x2x7q"),
+                width > 80,
+                "{screen}"
+            );
+        }
     }
 
     #[test]

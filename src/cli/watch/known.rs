@@ -6,9 +6,15 @@ use serde::Deserialize;
 
 use crate::cli::instances::shape::Instance;
 use crate::cli::table::cell::{Cell, Tone};
+use crate::cli::table::fit::Priority;
 
 /// What [`Change::row`] shows.
 pub(super) const HEADINGS: [&str; 5] = ["TIME", "INSTANCE", "AVAILABILITY", "ADDRESS", "WHY"];
+/// Which of them give way.
+pub(super) const PRIORITY: Priority = Priority {
+    dispensable: &[3, 0],
+    whole: Some(2),
+};
 
 /// The instances there are, by service and id.
 #[derive(Debug, Default)]

@@ -2,10 +2,13 @@
 
 use crate::plan::words::{list, switch};
 use crate::tls::{
-    self, CertificateFiles, ClientCertificates, ClientSettings, ServerSettings, Version,
+    self, CertificateFiles, ClientCertificates, ClientSettings, ServerSettings, Summary, Version,
 };
 
 use super::{Place, Setting, put_fields};
+
+/// The most certificates of one setting that are told.
+const SHOWN: usize = 10;
 
 impl Setting for tls::Server {
     fn write(&self, mut at: Place<'_>) {
@@ -23,7 +26,8 @@ impl Setting for tls::Server {
             Version::Tls13 => "1.3",
         };
         at.put("min_version", oldest);
-        at.put("contents", &format!("{:08x}", self.contents()));
+        let fingerprint = format!("{:08x}", self.contents());
+        at.put("contents", &contents(fingerprint, &self.certificates()));
     }
 }
 
@@ -39,8 +43,26 @@ impl Setting for tls::Client {
         let name = server_name.clone();
         let name = name.unwrap_or_else(|| format!("SERVICE{}", self.host_suffix()));
         at.put("server_name", &name);
-        let fingerprint = self.credentials().fingerprint();
-        at.put("contents", &format!("{fingerprint:016x}"));
+        let credentials = self.credentials();
+        let fingerprint = format!("{:016x}", credentials.fingerprint());
+        at.put(
+            "contents",
+            &contents(fingerprint, &credentials.certificates()),
+        );
+    }
+}
+
+/// What files hold: a fingerprint, which tells it from anything else, and what people know it by.
+fn contents(fingerprint: String, certificates: &[Summary]) -> String {
+    let shown: Vec<_> = certificates
+        .iter()
+        .take(SHOWN)
+        .map(Summary::to_string)
+        .collect();
+    match certificates.len().saturating_sub(SHOWN) {
+        _ if shown.is_empty() => fingerprint,
+        0 => format!("{fingerprint} ({})", shown.join("; ")),
+        more => format!("{fingerprint} ({}; {more} more)", shown.join("; ")),
     }
 }
 
@@ -51,4 +73,70 @@ fn written(files: &CertificateFiles) -> String {
         .map(|ocsp| format!(", ocsp: {}", ocsp.display()));
     let ocsp = ocsp.unwrap_or_default();
     format!("{{cert: {}, key: {}{ocsp}}}", cert.display(), key.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use crate::config::Config;
+    use crate::plan::{Present, compare};
+
+    fn issue(folder: &Path, file: &str, name: &str, year: i32) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(year, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(folder.join(format!("{file}.pem")), certificate.pem()).unwrap();
+        fs::write(folder.join(format!("{file}.key")), key.serialize_pem()).unwrap();
+    }
+
+    #[test]
+    fn of_other_certificates_in_the_same_files_it_is_said_whose_they_are_and_when_they_expire() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let files = "cert: DIR/a.pem, key: DIR/a.key";
+        let text = format!(
+            "{{proxy: {{listen: [{{address: \"0.0.0.0:1\", tls: {{{files}}}}}]}}, defaults: {{tls: {{ca: DIR/ca.pem}}}}}}"
+        );
+        let text = text.replace("DIR", &folder.display().to_string());
+        let config = || Config::parse("f", &text).unwrap().config;
+        issue(folder, "a", "old.test", 2031);
+        issue(folder, "ca", "root.test", 2041);
+        let old = config();
+        issue(folder, "a", "new.test", 2032);
+        issue(folder, "ca", "root.test", 2042);
+        let plan = compare(&old, &config(), &Present::default());
+        let told: Vec<_> = plan
+            .changes
+            .iter()
+            .map(|change| {
+                // Without the fingerprints.
+                let known = |value: &Option<String>| {
+                    let value = value.as_deref().unwrap_or_default();
+                    value.split_once(' ').unwrap().1.to_owned()
+                };
+                (change.path.as_str(), known(&change.from), known(&change.to))
+            })
+            .collect();
+        let row = |path, from: &str, to: &str| (path, from.to_owned(), to.to_owned());
+        assert_eq!(
+            told,
+            [
+                row(
+                    "proxy.listen[0].tls.contents",
+                    "(old.test until 2031-01-01T00:00:00Z)",
+                    "(new.test until 2032-01-01T00:00:00Z)",
+                ),
+                row(
+                    "defaults.tls.contents",
+                    "(root.test until 2041-01-01T00:00:00Z)",
+                    "(root.test until 2042-01-01T00:00:00Z)",
+                ),
+            ]
+        );
+    }
 }
