@@ -12,6 +12,7 @@ mod configuration;
 mod connections;
 mod membership;
 mod page;
+mod pieces;
 mod process;
 mod requests;
 mod services;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, VARY};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
@@ -37,6 +38,7 @@ use certificates::Certificates;
 use classic::Classic;
 use configuration::Configuration;
 use connections::Connections;
+use pieces::Pieces;
 use requests::Requests;
 use services::Services;
 use telling::Telling;
@@ -63,11 +65,18 @@ pub(super) async fn metrics(State(sources): State<Sources>, headers: HeaderMap) 
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     // With many services it takes a while, in which the other callers are served.
-    let page = tokio::task::spawn_blocking(move || format.page(&registry(sources))).await;
-    match page {
+    let page = tokio::task::spawn_blocking(move || {
+        let mut page = Pieces::default();
+        format.write(&registry(sources), &mut page).map(|()| page)
+    });
+    match page.await {
         Ok(Ok(page)) => {
-            let headers = [(CONTENT_TYPE, format.media_type()), (VARY, "Accept")];
-            (headers, page).into_response()
+            let headers = [
+                (CONTENT_TYPE, HeaderValue::from_static(format.media_type())),
+                (CONTENT_LENGTH, page.len().into()),
+                (VARY, HeaderValue::from_static("Accept")),
+            ];
+            (headers, page.into_body()).into_response()
         }
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
@@ -112,18 +121,10 @@ impl Format {
         }
     }
 
-    fn page(self, registry: &Registry) -> Result<String, fmt::Error> {
+    fn write(self, registry: &Registry, out: &mut impl fmt::Write) -> fmt::Result {
         match self {
-            Self::OpenMetrics => {
-                let mut page = String::new();
-                encode(&mut page, registry)?;
-                Ok(page)
-            }
-            Self::Classic => {
-                let mut page = Classic::default();
-                encode(&mut page, registry)?;
-                Ok(page.into_page())
-            }
+            Self::OpenMetrics => encode(out, registry),
+            Self::Classic => encode(&mut Classic::new(out), registry),
         }
     }
 }
@@ -189,7 +190,9 @@ mod tests {
     fn page(format: Format, figures: impl Collector + 'static) -> String {
         let mut registry = Registry::with_prefix("callboard");
         registry.register_collector(Box::new(figures));
-        format.page(&registry).unwrap()
+        let mut page = String::new();
+        format.write(&registry, &mut page).unwrap();
+        page
     }
 
     fn membership(pull: Option<membership::Pull>) -> membership::Figures {

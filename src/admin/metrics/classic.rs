@@ -5,53 +5,62 @@
 //! of the family, and there are neither units nor an end.
 
 use std::fmt::{self, Write};
+use std::mem;
 
-/// Takes a page in the one format and has it in the other.
-#[derive(Debug, Default)]
-pub(super) struct Classic {
-    page: String,
-    /// Where the line begins that is being written.
-    line: usize,
-    /// Where the last `# HELP` begins.
-    help: usize,
+/// Takes a page in the one format and writes it in the other.
+#[derive(Debug)]
+pub(super) struct Classic<W> {
+    out: W,
+    /// The line that is being written.
+    line: String,
+    /// A `# HELP`, until it is known what of.
+    help: String,
 }
 
-impl Classic {
-    /// The page, in the classic format.
-    pub(super) fn into_page(self) -> String {
-        self.page
+impl<W: Write> Classic<W> {
+    /// Writes what it is given to `out`.
+    pub(super) fn new(out: W) -> Self {
+        Self {
+            out,
+            line: String::new(),
+            help: String::new(),
+        }
     }
 
-    fn end_line(&mut self) {
-        let line = &self.page[self.line..];
+    fn end_line(&mut self) -> fmt::Result {
+        let line = self.line.as_str();
         if line.starts_with("# HELP ") {
-            self.help = self.line;
-        } else if line.starts_with("# UNIT ") || line.starts_with("# EOF") {
-            self.page.truncate(self.line);
-        } else if line.starts_with("# TYPE ") && line.trim_end().ends_with(" counter") {
-            self.rename();
+            mem::swap(&mut self.help, &mut self.line);
+        } else if line.starts_with("# TYPE ") {
+            for comment in [&self.help, &self.line] {
+                if line.trim_end().ends_with(" counter") {
+                    self.out.write_str(&renamed(comment))?;
+                } else {
+                    self.out.write_str(comment)?;
+                }
+            }
+            self.help.clear();
+        } else if !line.starts_with("# ") {
+            self.out.write_str(line)?;
         }
-        self.line = self.page.len();
-    }
-
-    /// Gives the family its suffix, in the line that has just ended and in the one before.
-    fn rename(&mut self) {
-        let comments = self.page.split_off(self.help);
-        for line in comments.lines() {
-            let mut words = line.splitn(4, ' ');
-            let [_, kind, name, rest] = std::array::from_fn(|_| words.next().unwrap_or_default());
-            self.page
-                .extend(["# ", kind, " ", name, "_total ", rest, "\n"]);
-        }
+        self.line.clear();
+        Ok(())
     }
 }
 
-impl Write for Classic {
+/// A comment about a family, with its suffix behind its name.
+fn renamed(comment: &str) -> String {
+    let mut words = comment.splitn(4, ' ');
+    let [_, kind, name, rest] = std::array::from_fn(|_| words.next().unwrap_or_default());
+    format!("# {kind} {name}_total {rest}")
+}
+
+impl<W: Write> Write for Classic<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for part in text.split_inclusive('\n') {
-            self.page.push_str(part);
+            self.line.push_str(part);
             if part.ends_with('\n') {
-                self.end_line();
+                self.end_line()?;
             }
         }
         Ok(())
@@ -67,7 +76,8 @@ mod tests {
         let page = "# HELP a How many\n# TYPE a counter\na_total{x=\"# TYPE a counter\"} 1\n\
             # HELP b_seconds How long\n# TYPE b_seconds gauge\n# UNIT b_seconds seconds\n\
             b_seconds 1.5\n# EOF\n";
-        let mut classic = Classic::default();
+        let mut written = String::new();
+        let mut classic = Classic::new(&mut written);
         // As a writer gets it: in pieces of any size.
         for piece in page.split_inclusive(['a', ' ', '\n']) {
             classic.write_str(piece).unwrap();
@@ -75,6 +85,6 @@ mod tests {
         let expected = "# HELP a_total How many\n# TYPE a_total counter\n\
             a_total{x=\"# TYPE a counter\"} 1\n\
             # HELP b_seconds How long\n# TYPE b_seconds gauge\nb_seconds 1.5\n";
-        assert_eq!(classic.into_page(), expected);
+        assert_eq!(written, expected);
     }
 }
