@@ -127,7 +127,7 @@ async fn follow(
 
 /// How entries are written.
 enum Teller {
-    Table(Table<6>),
+    Table(Box<Table<6>>),
     Array,
     Lines,
 }
@@ -135,7 +135,10 @@ enum Teller {
 impl Teller {
     fn new(asked: &Arguments, look: Look) -> Self {
         match (asked.json, asked.follow) {
-            (false, _) => Self::Table(Table::new(entry::HEADINGS).by(entry::PRIORITY).on(look)),
+            (false, _) => {
+                let table = Table::new(entry::HEADINGS).by(entry::PRIORITY).on(look);
+                Self::Table(Box::new(table))
+            }
             (true, false) => Self::Array,
             (true, true) => Self::Lines,
         }
