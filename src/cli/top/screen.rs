@@ -241,7 +241,10 @@ mod tests {
             assert_eq!(screen.matches("8 ready, 1 ejected").count(), 2, "{screen}");
         }
         let narrow = drawn(&model(), 40, 10);
-        assert!(narrow.contains("\\u{1b}]0;evi… 1.0    8 ready"), "{narrow}");
+        assert!(
+            narrow.contains("\\u{1b}]0;evil… 1.0    8 ready"),
+            "{narrow}"
+        );
     }
 
     #[test]
