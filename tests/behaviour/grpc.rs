@@ -239,12 +239,16 @@ async fn what_is_unavailable_is_tried_elsewhere() {
     }
     assert_eq!(good.count("calls"), 12);
     assert!(bad.count("calls") >= 4);
-    // When nobody does better, the instance's own words are passed on.
+    // When nobody does better, the instance's own words are passed on; unless they come before the
+    // kept body was sent again, and the stream breaks under it.
     good.tell("refuse 14");
-    let outcome = Maker::Go.call(&callboard, &["x"]);
-    assert_eq!(outcome["code"], 14, "{outcome}");
-    let words = outcome["message"].as_str().unwrap();
-    assert!(words.ends_with(" refuses"), "{words}");
+    eventually("the words are passed on", || async {
+        let outcome = Maker::Go.call(&callboard, &["x"]);
+        assert_eq!(outcome["code"], 14, "{outcome}");
+        let words = outcome["message"].as_str().unwrap();
+        words.ends_with(" refuses").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

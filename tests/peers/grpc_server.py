@@ -25,8 +25,8 @@ class Peer:
 
     def serve(self, method):
         def handle(requests, context):
-            self.count("calls")
             if self.refusal:
+                self.count("calls")
                 context.abort(code_of(self.refusal), f"{self.name} refuses")
             said = [("x-served-by", self.name)]
             for key, value in context.invocation_metadata():
@@ -34,6 +34,9 @@ class Peer:
                     said.append((key.replace("x-ask", "x-heard"), value))
             context.send_initial_metadata(said)
             context.set_trailing_metadata([("x-parting", "bye"), ("x-detail-bin", b"\x00\x01~")])
+            # Whoever waits for the call to be counted may give it up then, and metadata cannot be
+            # sent any more.
+            self.count("calls")
             yield from method(self, requests, context)
 
         return handle

@@ -144,16 +144,17 @@ impl Context {
             self.trail.ruled(Ruling::Over("the client left"));
             return;
         }
+        // An instance that knows when the time is up may be faster than callboard's own alarm.
+        let past_total = self.is_past_total(now).then_some(Timer::Total);
+        let fired = past_total.or(fired);
         let asked = attempt.as_ref().is_some_and(Attempt::has_asked);
         if !attempt.as_ref().is_none_or(Attempt::is_unanswered) {
             self.trail.ruled(Ruling::Over("its answer had begun"));
-            let past_total = self.is_past_total(now).then_some(Timer::Total);
-            let timer = past_total.or(fired);
-            self.failure = Some(match timer {
+            self.failure = Some(match fired {
                 Some(timer) => self.ran_out(timer, Some(peer)),
                 None => Failure::of_exchange(&peer._address, error),
             });
-            match timer {
+            match fired {
                 // That it was taking long was no failure yet.
                 Some(Timer::Total) => self.pick = None,
                 _ => self.give_up_pick(Outcome::Failed, now),
