@@ -1,8 +1,6 @@
 //! Limits, and who waits at them: nobody gets more than it is said to take.
 
 use std::sync::Arc;
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::support::{Callboard, Held, Instance, Setup, eventually};
@@ -22,6 +20,15 @@ async fn limited(limits: &str, instances: &[Instance]) -> Callboard {
 fn send(callboard: &Callboard) -> Held {
     let url = callboard.url("/web/held");
     tokio::spawn(callboard.client.get(url).send())
+}
+
+/// Whether so many requests are in the queue.
+async fn waiting(callboard: &Callboard, count: usize) -> Option<()> {
+    let queued = "callboard_requests_waiting{service=\"web\",reason=\"queue\"}";
+    let metrics = callboard.metrics().await;
+    metrics
+        .contains(&format!("{queued} {count}\n"))
+        .then_some(())
 }
 
 async fn status(held: Held) -> u16 {
@@ -155,25 +162,20 @@ async fn a_client_that_leaves_the_queue_makes_room() {
     let web = [Instance::start("web-1")];
     let callboard = limited("in_flight: 1, queue: 1, queue_timeout: 1h", &web).await;
     let held = callboard.hold_one("web", &web[0]).await;
-    for waiting in callboard.crowd("/web/held", 1).await {
-        waiting.abort();
+    for request in callboard.crowd("/web/held", 1).await {
+        eventually("it waits", || waiting(&callboard, 1)).await;
+        request.abort();
     }
     // While the one who left is in the queue, everybody else is refused.
-    let waiting = eventually("there is room", || async {
-        let one = send(&callboard);
-        for _ in 0..5 {
-            let url = callboard.url("/web/held");
-            let other = callboard.client.get(url).timeout(Duration::from_secs(5));
-            // Waits itself if it came before that one.
-            let other = other.send().await.ok()?;
-            assert_eq!(other.status(), 503);
-        }
-        (!one.is_finished()).then_some(one)
-    })
-    .await;
+    eventually("there is room", || waiting(&callboard, 0)).await;
+    let last = send(&callboard);
+    eventually("it waits", || waiting(&callboard, 1)).await;
+    for _ in 0..5 {
+        assert_eq!(callboard.get("/web/held").await.status(), 503);
+    }
     web[0].release(2);
     assert_eq!(status(held).await, 200);
-    assert_eq!(status(waiting).await, 200);
+    assert_eq!(status(last).await, 200);
 }
 
 #[tokio::test]
