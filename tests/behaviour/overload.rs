@@ -1,6 +1,7 @@
 //! Limits, and who waits at them: nobody gets more than it is said to take.
 
 use std::sync::Arc;
+
 use serde_json::json;
 
 use crate::support::{Callboard, Held, Instance, Setup, eventually};

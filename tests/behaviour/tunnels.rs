@@ -363,6 +363,16 @@ async fn count(mut stream: TcpStream, most: usize) -> usize {
 }
 
 #[tokio::test]
+async fn a_connection_for_one_request_only_may_become_a_tunnel() {
+    let callboard = callboard("");
+    let web = Switching::start(&callboard, "web", "web-1").await;
+    let request = ask("web", "websocket").replace("Upgrade\r\n", "Upgrade, close\r\n");
+    let (mut client, mut instance) = web.switch_by(&callboard, &request, "websocket").await;
+    passes(&mut client, &mut instance, b"any bytes").await;
+    passes(&mut instance, &mut client, b"and back").await;
+}
+
+#[tokio::test]
 async fn an_agreement_is_passed_on_however_it_comes() {
     let callboard = callboard("");
     let steps: Vec<Step> = [

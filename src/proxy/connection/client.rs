@@ -337,7 +337,11 @@ impl AsyncWrite for Client {
         outcome
     }
 
+    /// The end of HTTP is not that of the connection if a tunnel goes on with it.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.tunnel.get().is_some() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(self.stream()?).poll_shutdown(context)
     }
 }

@@ -43,8 +43,18 @@ impl Switching {
         service: &str,
         protocol: &str,
     ) -> (TcpStream, TcpStream) {
-        let mut client = connect(callboard).await;
         let request = ask(service, protocol);
+        self.switch_by(callboard, &request, protocol).await
+    }
+
+    /// As [`Self::switch`], asked for by this request.
+    pub(crate) async fn switch_by(
+        &self,
+        callboard: &Callboard,
+        request: &str,
+        protocol: &str,
+    ) -> (TcpStream, TcpStream) {
+        let mut client = connect(callboard).await;
         client.write_all(request.as_bytes()).await.unwrap();
         let (mut instance, _) = self.listener.accept().await.unwrap();
         let head = read_head(&mut instance).await.to_ascii_lowercase();
