@@ -320,7 +320,13 @@ async fn tunnels_stay_with_the_process_that_was_replaced() {
     let web = Switching::start(&callboard, "web", "web-1").await;
     let (mut client, mut instance) = web.switch(&callboard, "web", "websocket").await;
     let mut old = callboard.upgrade();
-    let (mut newer, mut newer_instance) = web.switch(&callboard, "web", "websocket").await;
+    // What came before the old process stopped to accept is the old one's still.
+    let (mut newer, mut newer_instance) = loop {
+        let tunnel = web.switch(&callboard, "web", "websocket").await;
+        if callboard.described("web", "web-1").await["in_flight"] == 1 {
+            break tunnel;
+        }
+    };
     passes(&mut newer, &mut newer_instance, b"new").await;
     passes(&mut client, &mut instance, b"old").await;
     assert!(old.runs());
