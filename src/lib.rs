@@ -45,6 +45,7 @@
 //! names       ServiceName, InstanceId: parsed once, at the edge
 //! address     where something listens: an IP address and port, or a Unix socket
 //! units       durations and moments as people write them
+//! files       what a configuration names, read without waiting
 //! instance    what registers, and the check it asks for
 //! grpc        the statuses of gRPC
 //! sse         server-sent events out of bytes
@@ -110,6 +111,7 @@ pub mod dashboard;
 pub mod dial;
 pub mod endpoint;
 pub mod figures;
+pub mod files;
 pub mod grpc;
 pub mod health;
 pub mod instance;

@@ -29,7 +29,8 @@ use http::HeaderMap;
 use crate::figures::statuses::Statuses;
 use crate::figures::traffic::Requests;
 
-use access_log::{AccessLog, Unopened};
+use access_log::AccessLog;
+pub use access_log::Unopened;
 use explain::{Explanation, Explanations, Notes};
 use record::Record;
 use trace::Tracer;
@@ -134,16 +135,13 @@ impl Telemetry {
     /// Goes by other settings from now on.
     ///
     /// # Errors
-    /// When the access log cannot be opened. It stays as it was then, and everything else has changed.
-    pub fn configure(&self, mut settings: Settings) -> Result<(), Unopened> {
-        let opened = self.access_log.configure(settings.access_log.as_ref());
-        if opened.is_err() {
-            (settings.access_log).clone_from(&self.settings.load().access_log);
-        }
+    /// When the access log cannot be opened. Everything stays as it was then.
+    pub fn configure(&self, settings: Settings) -> Result<(), Unopened> {
+        self.access_log.configure(settings.access_log.as_ref())?;
         self.tracer.configure(settings.traces.as_ref());
         self.explanations.configure(settings.explain.as_ref());
         self.settings.store(settings.into());
-        opened
+        Ok(())
     }
 
     /// What is told now.

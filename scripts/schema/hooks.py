@@ -98,12 +98,20 @@ def match_instance(case):
 
 
 def match_route(case):
-    """A route is the one there is, and a split that is right but for its sum has a side with weight."""
+    """A route is the one there is, and a split that is right but for its sum or for naming a service
+    twice is right."""
     if is_name((case.path_parameters or {}).get("name")):
         case.path_parameters["name"] = ROUTE
     sides = case.body.get("split") if isinstance(case.body, dict) else None
     if isinstance(sides, list) and sides and all(weighs_nothing(side) for side in sides):
         sides[0]["weight"] = 1
+    seen = set()
+    for position, side in enumerate(sides if isinstance(sides, list) else []):
+        service = side.get("service") if isinstance(side, dict) else None
+        if is_name(service) and service.lower() in seen:
+            side["service"] = f"service-{position}"
+        elif is_name(service):
+            seen.add(service.lower())
 
 
 def match_request(case):

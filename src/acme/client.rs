@@ -2,8 +2,6 @@
 
 use std::cell::Cell;
 use std::error::Error as _;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
@@ -15,6 +13,8 @@ use http_body_util::BodyExt;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Response};
+
+use crate::files;
 
 use super::failure;
 use super::schedule::LONGEST_ASKED;
@@ -79,9 +79,8 @@ impl Client {
 pub(super) fn issuers(ca: &Path) -> Result<Vec<Certificate>, String> {
     const EXPECTED: &str = "(expected PEM with the server's issuers)";
     let wrong = |what: String| format!("{:?} {what} {EXPECTED}", ca.to_string_lossy());
-    let mut text = Vec::new();
-    let read = File::open(ca).and_then(|file| file.take(MAX_CA).read_to_end(&mut text));
-    read.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let text =
+        files::read(ca, MAX_CA).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     let issuers =
         Certificate::from_pem_bundle(&text).map_err(|_| wrong("is damaged".to_owned()))?;
     if issuers.is_empty() {

@@ -79,8 +79,9 @@ impl Guard {
             return Ok(None);
         }
         let token = self.access.borrow().identify(request.headers())?;
-        if let Some(token) = &token {
-            throttle.admit_token(token.name())?;
+        match &token {
+            Some(token) => throttle.admit_token(token.name())?,
+            None => origin::not_rebound(request, peer)?,
         }
         let caller = Caller::new(peer, token);
         if reads {

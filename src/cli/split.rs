@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::client::{Answer, Call, Client, Error};
+use crate::client::{Answer, Call, Client, Error, segment};
 use crate::names::{InstanceId, ServiceName};
 
 use super::remote::{Ask, Failure, Remote};
@@ -35,6 +35,10 @@ pub(super) struct Arguments {
     /// Go back to the configuration's split
     #[arg(long)]
     reset: bool,
+
+    /// Send requests also to services that nobody has registered for yet
+    #[arg(long, requires = "sides")]
+    force: bool,
 
     /// JSON, as the API gives it; nothing where it gives nothing
     #[arg(long)]
@@ -67,6 +71,9 @@ impl Ask for Arguments {
         let path = format!("/api/v1/routes/{}/split", self.route);
         let seen = self.call(client, Call::get(&path)).await?;
         let before: Split = client.read(&seen)?;
+        if !self.force {
+            self.check_services(client, &before.split).await?;
+        }
         let change = match (self.sides.as_slice(), self.reset) {
             ([], false) => return self.show(screen, &seen, &before),
             ([], true) => Call::new(Method::DELETE, &path),
@@ -88,6 +95,30 @@ impl Ask for Arguments {
 }
 
 impl Arguments {
+    /// A split is in force at once, so a slip of the pen would cost requests.
+    ///
+    /// # Errors
+    /// When a side that is new is for a service that the registry does not know.
+    async fn check_services(&self, client: &Client, before: &[Side]) -> Result<(), Failure> {
+        let is_new = |side: &&Side| {
+            side.weight > 0 && before.iter().all(|known| known.service != side.service)
+        };
+        for Side { service, .. } in self.sides.iter().filter(is_new) {
+            let path = format!("/api/v1/services/{}", segment(service));
+            if let Err(error) = client.call(Call::get(&path)).await {
+                return Err(
+                    match suggest::failure(error, client, service, Among::Services).await {
+                        Failure::Unknown(said) => {
+                            Failure::Unknown(format!("{said} (--force sets it nevertheless)"))
+                        }
+                        other => other,
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
     async fn call(&self, client: &Client, call: Call<'_>) -> Result<Answer, Failure> {
         match client.call(call).await {
             Ok(answer) => Ok(answer),

@@ -8,8 +8,6 @@
 //! [`Path::is_secret`].
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +16,7 @@ use super::report::{Path, Report};
 use super::scalar::{Scalar, scalar, scalars};
 use super::variants::Auth;
 use crate::api::access::{Access, Digest, Scope, Token};
+use crate::files;
 
 /// The most tokens: each one is compared with the token of each call.
 const MAX_TOKENS: usize = 1_000;
@@ -163,12 +162,9 @@ fn from_variable(name: &str) -> Result<Digest, String> {
 }
 
 fn from_file(path: &std::path::Path) -> Result<Digest, String> {
-    let mut secret = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_SECRET + 2).read_to_end(&mut secret))
-        .map_err(|error| {
-            format!("cannot be read: {error} (expected a file that holds the token)")
-        })?;
+    let secret = files::read(path, MAX_SECRET + 2).map_err(|error| {
+        format!("cannot be read: {error} (expected a file that holds the token)")
+    })?;
     let secret = secret.strip_suffix(b"\n").unwrap_or(&secret);
     digest_of(secret.strip_suffix(b"\r").unwrap_or(secret))
 }

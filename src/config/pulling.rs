@@ -1,7 +1,5 @@
 //! Which registries to mirror, and what is needed to reach them.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path;
 
 use rustls_pki_types::CertificateDer;
@@ -12,6 +10,7 @@ use super::report::{Path, Report};
 use super::scalar::RegistryUrl;
 use super::shape::Several;
 use super::variants::{Pull, PullToken};
+use crate::files;
 use crate::pull::{Origin, Settings, Token};
 
 /// The most registries to choose from.
@@ -124,13 +123,6 @@ fn authorities(
 }
 
 fn read(file: &path::Path) -> Result<String, String> {
-    let wrong = |what: String| format!("{} {what}", file.display());
-    let unreadable = |error: io::Error| wrong(format!("cannot be read: {error}"));
-    let mut text = String::new();
-    let mut reader = File::open(file).map_err(unreadable)?.take(MAX_BYTES + 1);
-    reader.read_to_string(&mut text).map_err(unreadable)?;
-    match reader.limit() {
-        0 => Err(wrong(format!("is longer than {MAX_BYTES} bytes"))),
-        _ => Ok(text),
-    }
+    files::read_text(file, MAX_BYTES)
+        .map_err(|error| format!("{} cannot be read: {error}", file.display()))
 }

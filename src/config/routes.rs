@@ -171,10 +171,17 @@ fn split_between(
         );
     }
     let written = sides.len();
-    let mut destinations = Vec::new();
+    let mut destinations: Vec<Destination> = Vec::new();
     for (position, Section(side)) in sides.into_iter().enumerate() {
         let path = path.item(position);
         match side.service {
+            Some(service) if destinations.iter().any(|side| side.service == service.0) => {
+                let message = format!(
+                    "is another side's, too (expected one side for {})",
+                    service.0
+                );
+                report.error(&path.key("service"), message);
+            }
             Some(service) => destinations.push(Destination {
                 service: service.0,
                 weight: side.weight.map_or(1, |raw| raw.0),

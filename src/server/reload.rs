@@ -1,7 +1,7 @@
 //! SIGHUP: reads the configuration again and puts in force what can change without a restart. A
 //! bad file is refused with its errors, and the old configuration stays.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -18,7 +18,7 @@ use crate::proxy::Settings;
 use crate::proxy::listener::Listener;
 use crate::registry::Registry;
 use crate::route::splits::Splits;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, Unopened};
 
 use super::entrance::Entrance;
 use super::request_settings;
@@ -55,31 +55,50 @@ impl Reloader {
     }
 
     fn reload(&mut self) {
-        let Some(source) = &self.source else {
+        let Some(source) = self.source.clone() else {
             return warn!("nothing to reload: callboard was started without a configuration file");
         };
-        match Config::load(source) {
-            Ok(loaded) => self.apply(loaded),
+        if !source.is_file() {
+            error!(
+                "{} is not a regular file that could be read again",
+                source.display()
+            );
+            return self.refuse(&source);
+        }
+        match Config::load(&source) {
+            Ok(loaded) => {
+                if let Err(error) = self.apply(loaded) {
+                    error!("{error}");
+                    self.refuse(&source);
+                }
+            }
             Err(findings) => {
                 for finding in &findings {
                     error!("{finding}");
                 }
-                self.reloads.failed();
-                error!(
-                    "{} was not reloaded; the configuration in force stays",
-                    source.display()
-                );
+                self.refuse(&source);
             }
         }
     }
 
+    fn refuse(&self, source: &Path) {
+        self.reloads.failed();
+        error!(
+            "{} was not reloaded; the configuration in force stays",
+            source.display()
+        );
+    }
+
+    /// # Errors
+    /// When the access log cannot be opened. Nothing of the configuration is in force then.
     fn apply(
         &mut self,
         Loaded {
             mut config,
             warnings,
         }: Loaded,
-    ) {
+    ) -> Result<(), Unopened> {
+        self.telemetry.configure(config.telemetry.clone())?;
         for warning in &warnings {
             warn!("{warning}");
         }
@@ -97,9 +116,6 @@ impl Reloader {
         self.clusters.configure(config.policies.clone());
         self.splits.configure(config.routing.clone());
         self.settings.store(Arc::new(request_settings(&config)));
-        if let Err(error) = self.telemetry.configure(config.telemetry.clone()) {
-            error!("{error}; the access log stays as it was");
-        }
         self.running.telemetry = config.telemetry;
         // What needs a restart stays as it is, and is reported again by the next reload.
         self.running.policies = config.policies;
@@ -119,6 +135,7 @@ impl Reloader {
         }
         self.reloads.succeeded(SystemTime::now());
         info!("configuration reloaded");
+        Ok(())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use log::{error, info};
+use log::error;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::telemetry::Telemetry;
@@ -17,7 +17,6 @@ pub(super) async fn run(telemetry: Arc<Telemetry>) {
     while signals.recv().await.is_some() {
         if telemetry.access_log().is_on() {
             telemetry.access_log().reopen();
-            info!("the access log is opened anew");
         }
     }
 }

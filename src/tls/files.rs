@@ -1,11 +1,11 @@
 //! Certificates and keys as they lie in files.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::files;
 
 /// The longest file read, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -88,13 +88,5 @@ pub(super) fn bytes(field: &str, path: &Path) -> Result<Vec<u8>, Wrong> {
 }
 
 fn contents(path: &Path) -> Result<Vec<u8>, String> {
-    let unreadable = |error: io::Error| format!("cannot be read: {error}");
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    let mut reader = file.take(MAX_BYTES + 1);
-    reader.read_to_end(&mut bytes).map_err(unreadable)?;
-    if reader.limit() == 0 {
-        return Err(format!("is longer than {MAX_BYTES} bytes"));
-    }
-    Ok(bytes)
+    files::read(path, MAX_BYTES).map_err(|error| format!("cannot be read: {error}"))
 }

@@ -147,7 +147,17 @@ async fn a_split_is_shown_set_and_reset() {
     let said = say(&callboard.registry, &["split", "shop"]).well();
     assert_eq!(said.words(1), ["a", "3", "75.0%"]);
     assert_eq!(said.words(2), ["b", "1", "25.0%"]);
-    let said = say(&callboard.registry, &["split", "shop", "a=1", "C=9"]).well();
+    let said = say(&callboard.registry, &["split", "shop", "a=1", "C=9"]);
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(
+        said.err.contains("--force sets it nevertheless"),
+        "{said:?}"
+    );
+    let said = say(
+        &callboard.registry,
+        &["split", "shop", "a=1", "C=9", "--force"],
+    )
+    .well();
     assert_eq!(said.out, "shop: a=3 b=1 → a=1 c=9\n");
     let said = say(&callboard.registry, &["split", "shop"]);
     assert!(said.err.contains("is not the configuration's"), "{said:?}");
@@ -161,6 +171,9 @@ async fn a_split_is_shown_set_and_reset() {
     let said = say(&callboard.registry, &["split", "shop", "a", "--json"]).well();
     let told: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(told["split"], json!([{"service": "a", "weight": 1}]));
+    let said = say(&callboard.registry, &["split", "shop", "a", "a=2"]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.contains("one of each"), "{said:?}");
     let said = say(&callboard.registry, &["split", "shop", "a=0"]);
     assert_eq!(said.code, Some(1));
     assert!(said.err.contains("only weights of 0"), "{said:?}");

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 use crate::support::tokens::{auth, secret};
-use crate::support::{Callboard, Instance, Setup, eventually, tally};
+use crate::support::{Callboard, Instance, Setup, eventually, make_pipe, tally};
 
 fn setup(rest: &str) -> Setup {
     Setup::default().registry("admission: trust").top(rest)
@@ -129,6 +129,23 @@ async fn a_faulty_configuration_gets_its_errors_and_odd_bodies_an_answer() {
         answer.contains("urn:callboard:problem:too-large"),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn a_file_that_nobody_writes_to_holds_up_no_plan() {
+    let callboard = setup("").start();
+    let pipe = callboard.folder().join("pipe");
+    make_pipe(&pipe);
+    for named in [
+        format!("registry: {{auth: {{tokens: [{{name: a, file: {pipe:?}, scopes: [read]}}]}}}}"),
+        format!("defaults: {{tls: {{ca: {pipe:?}}}}}"),
+    ] {
+        let (status, plan) = post(&callboard, None, named).await;
+        assert_eq!((status, &plan["valid"]), (200, &json!(false)), "{plan}");
+        let said = plan["errors"].to_string();
+        assert!(said.contains("not a regular file"), "{said}");
+    }
+    assert_eq!(post(&callboard, None, "{}").await.0, 200);
 }
 
 #[tokio::test]

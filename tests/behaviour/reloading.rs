@@ -1,8 +1,10 @@
 //! SIGHUP: a good configuration is put in force, a bad one refused, and nothing else is disturbed.
 
+use std::fs;
+
 use serde_json::json;
 
-use crate::support::{Instance, Setup, tally};
+use crate::support::{Instance, Setup, make_pipe, tally};
 
 fn setup(rest: &str) -> Setup {
     Setup::default().registry("admission: trust").top(rest)
@@ -34,6 +36,27 @@ async fn a_bad_file_is_refused_and_the_old_configuration_stays() {
     assert!(log.contains("proxy.yaml:1:"), "{log}");
     assert!(log.contains("proxy.yaml:2:"), "{log}");
     assert_eq!(callboard.answerer("/api/").await, "web-1");
+}
+
+#[tokio::test]
+async fn a_file_that_nobody_writes_to_is_not_waited_for() {
+    let callboard = setup("").start();
+    let pipe = callboard.folder().join("secret");
+    make_pipe(&pipe);
+    let auth = "{tokens: [{name: ops, file: secret, scopes: [admin]}]}";
+    callboard.rewrite(&Setup::default().registry(&format!("auth: {auth}")));
+    callboard.reload("was not reloaded").await;
+    let log = callboard.log();
+    assert!(log.contains("not a regular file"), "{log}");
+    fs::remove_file(&pipe).unwrap();
+    fs::write(&pipe, "a-secret-of-more-than-twenty").unwrap();
+    callboard.reload("configuration reloaded").await;
+    // Nor is the configuration itself, once it has become a pipe.
+    fs::remove_file(callboard.config()).unwrap();
+    make_pipe(&callboard.config());
+    callboard
+        .reload("not a regular file that could be read again")
+        .await;
 }
 
 #[tokio::test]

@@ -11,7 +11,11 @@
 //!   address callboard by a name that no outsider can publish: an IP address, `localhost`, or a name
 //!   without a dot.
 //!
-//! Programs send no `Origin` and are not affected.
+//! Reads are guarded against the latter as well: a browser says no origin with them, but always which
+//! languages it prefers, and no page can keep it from that. Whoever shows a token may read in any case,
+//! as a page of another origin has none.
+//!
+//! Programs send neither and are not affected.
 
 use std::net::IpAddr;
 
@@ -33,7 +37,7 @@ fn judge(headers: &HeaderMap, uri_host: Option<&str>, peer: IpAddr) -> Result<()
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
     };
-    let host = uri_host.or_else(|| headers.get(header::HOST)?.to_str().ok());
+    let host = host_of(headers, uri_host);
     let refused = |what: &str| {
         let detail = format!(
             "origin {:?} {what} {:?} (expected no Origin header, or one that equals the Host)",
@@ -53,6 +57,32 @@ fn judge(headers: &HeaderMap, uri_host: Option<&str>, peer: IpAddr) -> Result<()
         }
         _ => refused("is not"),
     }
+}
+
+/// Whether no page reads on a name that it could have borrowed.
+///
+/// # Errors
+/// [`Kind::CrossOrigin`].
+pub(super) fn not_rebound(request: &Request, peer: IpAddr) -> Result<(), Problem> {
+    let headers = request.headers();
+    if !peer.is_loopback() || !headers.contains_key(header::ACCEPT_LANGUAGE) {
+        return Ok(());
+    }
+    let host = host_of(headers, request.uri().authority().map(Authority::as_str));
+    match host {
+        Some(host) if !is_private_name(host) => {
+            let detail = format!(
+                "a browser asks {host:?}, a public name for this machine's own (expected a bearer \
+                 token, or an address, localhost or a name without a dot)"
+            );
+            Err(Problem::new(Kind::CrossOrigin, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn host_of<'a>(headers: &'a HeaderMap, uri_host: Option<&'a str>) -> Option<&'a str> {
+    uri_host.or_else(|| headers.get(header::HOST)?.to_str().ok())
 }
 
 /// Whether no public DNS record can stand for `authority`, a host with an optional port.
@@ -102,6 +132,28 @@ mod tests {
                 passes,
                 "{origin:?} to {host}"
             );
+        }
+    }
+
+    #[test]
+    fn browsers_on_this_machine_read_at_names_that_are_no_outsiders() {
+        for (host, languages, peer, passes) in [
+            ("evil.example:8500", Some("en"), "127.0.0.1", false),
+            ("evil.example:8500", Some(""), "::1", false),
+            ("evil.example:8500", None, "127.0.0.1", true),
+            ("evil.example:8500", Some("en"), "10.0.0.5", true),
+            ("localhost:8500", Some("en"), "127.0.0.1", true),
+            ("127.0.0.1:8500", Some("en"), "127.0.0.1", true),
+        ] {
+            let mut request = Request::builder()
+                .uri("/api/v1/journal")
+                .header(header::HOST, host);
+            if let Some(languages) = languages {
+                request = request.header(header::ACCEPT_LANGUAGE, languages);
+            }
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            let judged = not_rebound(&request, peer.parse().unwrap());
+            assert_eq!(judged.is_ok(), passes, "{host} {languages:?} {peer}");
         }
     }
 

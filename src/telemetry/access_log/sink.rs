@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use log::warn;
+use log::{info, warn};
 
 use super::Target;
 use super::pipe::Shared;
@@ -67,6 +67,7 @@ impl Sink {
             Ok(opened) => {
                 let warned = self.warned;
                 *self = Self { warned, ..opened };
+                info!("the access log {} is opened anew", self.target);
             }
             Err(error) => warn!(
                 "the access log {} cannot be opened anew, and goes on where it was: {error}",

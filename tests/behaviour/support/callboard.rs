@@ -359,7 +359,7 @@ impl Callboard {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("proxy.yaml")
     }
 }

@@ -15,6 +15,8 @@ pub(crate) mod upgraded;
 pub(crate) mod wire;
 
 use std::future::Future;
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub(crate) use callboard::{Callboard, Held, Predecessor, Setup, run_to_end};
@@ -36,6 +38,12 @@ where
         assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Makes a pipe with a name, which nobody writes to.
+pub(crate) fn make_pipe(path: &Path) {
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
+    assert!(made.success());
 }
 
 /// How often each distinct item occurs, sorted by item.

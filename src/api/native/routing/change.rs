@@ -16,8 +16,9 @@ use crate::route::splits::MAX_SIDES;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::api::native) struct NewSplit {
-    /// Where requests go, by weight. At least one side needs a weight above 0. The services need not
-    /// be there yet; a request that falls on a side without an available instance is answered with 503.
+    /// Where requests go, by weight. At least one side needs a weight above 0, and each is for a service
+    /// of its own. The services need not be there yet; a request that falls on a side without an
+    /// available instance is answered with 503.
     #[schema(value_type = Vec<NewSide>, min_items = 1, max_items = 64, required)]
     split: Option<Vec<NewSide>>,
 }
@@ -49,12 +50,16 @@ pub(super) fn read(value: Value) -> Result<Vec<Destination>, Problem> {
         let detail = format!("has {} sides (expected at most {MAX_SIDES})", sides.len());
         faults.add("split", detail);
     }
-    let mut split = Vec::with_capacity(sides.len().min(MAX_SIDES));
+    let mut split: Vec<Destination> = Vec::with_capacity(sides.len().min(MAX_SIDES));
     for (position, side) in sides.into_iter().take(MAX_SIDES).enumerate() {
         let weight = side.weight.map_or(1, |Integer(weight)| {
             u32::try_from(weight).unwrap_or(MAX_WEIGHT)
         });
         match side.service {
+            Some(service) if split.iter().any(|side| side.service == service) => {
+                let detail = format!("{service} is another side's, too (expected one of each)");
+                faults.add(format!("split[{position}].service"), detail);
+            }
             Some(service) => split.push(Destination { service, weight }),
             None => faults.add(
                 format!("split[{position}].service"),
@@ -83,7 +88,9 @@ mod tests {
 
     #[test]
     fn what_is_no_split_is_refused_by_field() {
-        let many: Vec<_> = (0..=MAX_SIDES).map(|_| json!({"service": "a"})).collect();
+        let many: Vec<_> = (0..=MAX_SIDES)
+            .map(|n| json!({"service": format!("a{n}")}))
+            .collect();
         for (body, field) in [
             (json!({}), "split"),
             (json!({"split": null}), "split"),
@@ -93,6 +100,10 @@ mod tests {
             (json!({"split": [{"service": "a", "weight": 0}]}), "split"),
             (json!({"split": [{"weight": 1}]}), "split[0].service"),
             (json!({"split": [{"service": "a b"}]}), "split[0].service"),
+            (
+                json!({"split": [{"service": "a"}, {"service": "A", "weight": 0}]}),
+                "split[1].service",
+            ),
             (
                 json!({"split": [{"service": "a", "weight": -1}]}),
                 "split[0].weight",
