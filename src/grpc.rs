@@ -3,11 +3,13 @@
 //!
 //! [PROTOCOL-HTTP2]: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The field that holds a call's [`Code`], in trailers or in the head of an answer that is nothing
 /// but trailers.
 pub const STATUS: &str = "grpc-status";
+/// [`STATUS`], to look for.
+static STATUS_NAME: HeaderName = HeaderName::from_static(STATUS);
 /// The field with words for people about the [`STATUS`], [percent-encoded](encode_message).
 pub const MESSAGE: &str = "grpc-message";
 
@@ -60,7 +62,7 @@ impl Code {
     /// The code that `fields` end a call with; `None` if they say nothing of it. What is no code is
     /// [`Code::Unknown`].
     pub fn of(fields: &HeaderMap) -> Option<Self> {
-        let text = fields.get(STATUS)?.to_str().ok();
+        let text = fields.get(&STATUS_NAME)?.to_str().ok();
         let number = text.and_then(|text| text.parse::<usize>().ok());
         let code = number.and_then(|number| CODES.get(number));
         Some(code.map_or(Self::Unknown, |&(code, _)| code))

@@ -16,6 +16,7 @@
 
 pub mod access_log;
 pub mod explain;
+mod hex;
 pub mod record;
 pub mod trace;
 

@@ -48,6 +48,7 @@ pub(super) use alarm::Alarm;
 pub(super) use client::{Client, Parted};
 pub(super) use closing::close;
 use closing::part;
+pub(super) use http2::Passed;
 pub use socket::Socket;
 pub(super) use wire::{Wire, has_error, is_broken, unbuffered};
 
@@ -197,6 +198,11 @@ pub(super) fn failure(session: &Session) -> Option<Failure> {
         Some(client) => client.failure(),
         None => http2::failure(),
     }
+}
+
+/// What has passed of the bodies of the request of HTTP/2 that is served by this task.
+pub(super) fn passed() -> Passed {
+    http2::passed()
 }
 
 /// The connection of HTTP/1 that a request came on.

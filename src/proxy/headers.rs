@@ -23,10 +23,9 @@ pub(super) fn host(request: &RequestHeader) -> Option<&str> {
         Some(authority) => authority.as_str(),
         None => request.headers.get(header::HOST)?.to_str().ok()?,
     };
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
+    let port = authority.bytes().rev().take_while(u8::is_ascii_digit);
+    let before_port = &authority[..authority.len() - port.count()];
+    let host = before_port.strip_suffix(':').unwrap_or(authority);
     let host = host.strip_suffix('.').unwrap_or(host);
     (!host.is_empty()).then_some(host)
 }
@@ -85,7 +84,7 @@ pub(super) fn forward(
     stripped: Option<String>,
 ) -> Result<()> {
     request.insert_header(request_id::HEADER, context.request_id().clone())?;
-    request.remove_header(explain::HEADER);
+    request.remove_header(&explain::NAME);
     forward_trace(request, context)?;
     if !context.peer_is_trusted {
         // Whoever is told that a request is a copy may well leave out what it is to bring about.
@@ -151,7 +150,7 @@ fn forward_trace(request: &mut RequestHeader, context: &Context) -> Result<()> {
     };
     if !trace.has_state {
         // It belongs to another trace, or to none.
-        request.remove_header(trace::STATE);
+        request.remove_header(&trace::STATE_NAME);
     }
     request.insert_header(trace::PARENT, parent)
 }

@@ -19,6 +19,7 @@ use crate::telemetry::explain::{Notes, Refused, Tried as Noted, Waited};
 use crate::telemetry::record::{self, Attempt, Outcome, Record};
 use crate::telemetry::{Telemetry, Watch};
 
+use super::connection::Passed;
 use super::context::Context;
 use super::counters::Counters;
 use super::failure::Failure;
@@ -52,6 +53,8 @@ pub(super) struct Trail {
 pub(super) struct Detail {
     route: Option<Arc<str>>,
     service: Option<ServiceName>,
+    /// Bytes that are taken off the path.
+    stripped: usize,
     attempts: Vec<Attempt>,
     /// The attempt that things are noted of.
     current: usize,
@@ -61,7 +64,7 @@ pub(super) struct Detail {
     /// What it ended with as a call of gRPC.
     code: Option<Code>,
     /// What it is told of by if it comes to no end.
-    cut_off: Option<CutOff>,
+    cut_off: Option<Box<CutOff>>,
 }
 
 /// One of the tries that are under way at a time.
@@ -95,6 +98,7 @@ impl Trail {
         }
         if let Some(detail) = &mut self.detail {
             detail.route = Some(Arc::clone(found.label));
+            detail.stripped = found.strip;
             detail.service = Some(service.clone());
         }
     }
@@ -157,7 +161,7 @@ impl Trail {
 
     /// A span that nobody has; costs nothing where there are no traces.
     fn new_span(&self) -> u64 {
-        (self.watch.trace.as_ref()).map_or(0, |_| fastrand::u64(1..))
+        (self.watch.trace.as_ref()).map_or(0, |_| fastrand::u64(..).max(1))
     }
 
     /// The present try is made beside another one.
@@ -287,7 +291,30 @@ impl Trail {
     /// It is told of by `cut` if it comes to no end.
     pub(super) fn may_be_cut_off(&mut self, cut: CutOff) {
         if let Some(detail) = &mut self.detail {
-            detail.cut_off = Some(cut);
+            detail.cut_off = Some(Box::new(cut));
+        }
+    }
+
+    /// The request goes on as a tunnel, at the end of which `cut` tells of it: gives what that is told
+    /// from, and is told as it is dropped. Its choices are explained now.
+    pub(super) fn go_on(&mut self, cut: CutOff) -> Trail {
+        let mut rest = Trail::default();
+        if let Some(mut detail) = self.detail.take() {
+            let notes = detail.notes.take();
+            rest.watch = mem::take(&mut self.watch);
+            (rest.head, rest.status) = (self.head, self.status);
+            rest.detail = Some(detail);
+            cut.explain(&rest, notes);
+            rest.may_be_cut_off(cut);
+        }
+        rest
+    }
+
+    /// So many more bytes were passed on in the tunnel.
+    pub(super) fn passed(&mut self, bytes: Passed) {
+        let cut = (self.detail.as_mut()).and_then(|detail| detail.cut_off.as_mut());
+        if let Some(cut) = cut {
+            cut.passed(bytes);
         }
     }
 
@@ -317,7 +344,8 @@ impl Detail {
     }
 }
 
-/// A request that comes to no end, as its stream was reset, is told of all the same.
+/// A request that comes to no end as such, since its stream was reset or it became a tunnel, is told of
+/// all the same.
 impl Drop for Trail {
     fn drop(&mut self) {
         if let Some(detail) = &mut self.detail
@@ -361,6 +389,7 @@ pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Con
         secured: connection::is_secured(session),
         method: &request.method,
         target: (request.uri.path_and_query()).map_or("/", |target| target.as_str()),
+        stripped: detail.stripped,
         host: headers::host(request),
         version: request.version,
         headers: &request.headers,
@@ -371,7 +400,10 @@ pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Con
         route: detail.route.as_deref(),
         service: (context.target.as_ref()).map(|target| target.cluster.name().as_str()),
         failure: detail.failure(),
-        code: (detail.code).or_else(|| answer.and_then(|answer| Code::of(&answer.headers))),
+        code: (detail.code).or_else(|| {
+            let answer = answer.filter(|_| context.call.is_some())?;
+            Code::of(&answer.headers)
+        }),
         trace: trail.watch.trace.as_ref(),
         attempts: &detail.attempts,
         client_left: trail.client_left,

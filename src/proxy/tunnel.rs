@@ -28,8 +28,9 @@ use tokio::time::{Interval, interval_at, timeout};
 use crate::cluster::pick::Pick;
 use crate::dial;
 
-use super::connection::{Alarm, Parted, close, has_error, is_broken, unbuffered};
+use super::connection::{Alarm, Parted, Passed, close, has_error, is_broken, unbuffered};
 use super::gate::{Gate, Inside};
+use super::trail::Trail;
 use frames::close_frame;
 use pipe::Pipe;
 
@@ -49,6 +50,8 @@ pub(super) struct Tunnel {
     pub(super) pick: Pick,
     pub(super) inside: Inside,
     pub(super) gate: Arc<Gate>,
+    /// What is told of it at its end.
+    pub(super) trail: Trail,
     /// The longest silence.
     pub(super) silence: Option<Duration>,
     pub(super) is_websocket: bool,
@@ -69,9 +72,11 @@ impl Tunnel {
             pick,
             inside,
             gate,
+            mut trail,
             silence,
             is_websocket,
         } = self;
+        let early = client.unread.len() as u64;
         let stream = match unbuffered(client.stream) {
             Ok(stream) => stream,
             Err(error) => return debug!("a tunnel has no client: {error}"),
@@ -99,7 +104,11 @@ impl Tunnel {
             Some(Ok(End::Silent)) => debug!("a tunnel to {} fell silent", pick.address()),
             Some(Err(error)) => debug!("a tunnel to {} broke: {error}", pick.address()),
         }
-        drop((pick, inside));
+        trail.passed(Passed {
+            received: early + course.up.passed(),
+            sent: course.down.passed(),
+        });
+        drop((trail, pick, inside));
         course.close().await;
     }
 }

@@ -28,10 +28,11 @@ use crate::cluster::pick::Outcome;
 use crate::dial;
 
 use super::attempt::Attempt;
-use super::connection::Wire;
+use super::connection::{Passed, Wire};
 use super::context::Context;
 use super::exchange::{self, Answer, client_left};
 use super::retry::MAX_TRIES;
+use super::trail::CutOff;
 use super::tunnel::Tunnel;
 use super::{DataPlane, connection, watchdog};
 
@@ -162,6 +163,7 @@ async fn switch(
 ) -> Result<()> {
     plane.response_filter(session, &mut head, context).await?;
     let mut first = handshake::to_wire(&mut head);
+    let length = first.len();
     // What came along with the head is there at once; all else is the tunnel's to wait for.
     if let Some(Ok(Some(bytes))) = instance.read_body_ref().now_or_never() {
         first.extend_from_slice(bytes);
@@ -179,12 +181,19 @@ async fn switch(
         let lost = "a handshake lost its connection";
         return Err(Error::explain(ErrorType::InternalError, lost));
     };
+    let cut = CutOff::of_tunnel(&plane.telemetry, session, context);
+    let mut trail = context.trail.go_on(cut);
+    trail.passed(Passed {
+        received: 0,
+        sent: (first.len() - length) as u64,
+    });
     client.become_tunnel(Box::new(Tunnel {
         instance: instance.into_inner(),
         first,
         pick,
         inside: plane.gate.enter(),
         gate: Arc::clone(&plane.gate),
+        trail,
         silence,
         is_websocket,
     }));

@@ -19,11 +19,13 @@ pub use ring::Explanations;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 
 /// Asks for an explanation of a request, if its client may.
 pub const HEADER: &str = "x-callboard-explain";
+/// [`HEADER`], to look for.
+pub static NAME: HeaderName = HeaderName::from_static(HEADER);
 
 /// Of which requests explanations are kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +65,7 @@ impl Settings {
             (yes.iter()).any(|word| value.eq_ignore_ascii_case(word.as_bytes()))
         };
         self.clients.iter().any(|network| network.contains(&client))
-            && headers.get(HEADER).is_some_and(means_yes)
+            && headers.get(&NAME).is_some_and(means_yes)
     }
 }
 

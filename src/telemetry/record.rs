@@ -32,6 +32,8 @@ pub struct Record<'a> {
     pub method: &'a Method,
     /// The path and query, as they came.
     pub target: &'a str,
+    /// So many bytes of the path, from its beginning, instances do not get to see.
+    pub stripped: usize,
     /// The host that it named.
     pub host: Option<&'a str>,
     /// The version of HTTP.

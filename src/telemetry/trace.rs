@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::record::Record;
 use export::Exporter;
@@ -36,6 +36,8 @@ use export::Exporter;
 pub const PARENT: &str = "traceparent";
 /// What vendors keep of a trace along with it.
 pub const STATE: &str = "tracestate";
+/// [`STATE`], to look for.
+pub static STATE_NAME: HeaderName = HeaderName::from_static(STATE);
 /// The share of traces begun here that are sampled, unless it is set.
 pub const SAMPLE: f64 = 0.01;
 /// The most traces begun by clients that are sampled in a second, unless it is set.
@@ -83,7 +85,7 @@ impl Context {
         drawn: impl FnOnce() -> bool,
         allowed: impl FnOnce() -> bool,
     ) -> Self {
-        let span = fastrand::u64(1..);
+        let span = fastrand::u64(..).max(1);
         match parent::of(headers) {
             Some(parent) => Self {
                 trace: parent.trace,
@@ -94,7 +96,7 @@ impl Context {
                 has_state: has_state(headers),
             },
             None => Self {
-                trace: fastrand::u128(1..),
+                trace: fastrand::u128(..).max(1),
                 span,
                 parent: None,
                 sampled: drawn(),
@@ -112,7 +114,7 @@ impl Context {
 
 /// Whether there is a `tracestate` to pass on.
 fn has_state(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(STATE).iter().peekable();
+    let mut lines = headers.get_all(&STATE_NAME).iter().peekable();
     lines.peek().is_some() && lines.map(|line| line.len() + 1).sum::<usize>() <= MAX_STATE
 }
 

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::support::http2::{Frames, Http2, RST_STREAM, fields, frame, get, request, whole};
+use crate::support::http2::{DATA, Frames, Http2, RST_STREAM, fields, frame, get, request, whole};
 use crate::support::scripted::{Scripted, Step};
 use crate::support::talker::{Talker, echo, read_line};
-use crate::support::upgraded::Switching;
+use crate::support::upgraded::{Switching, passes};
 use crate::support::wire::{connect, read_head, say};
 use crate::support::{Callboard, Instance, Setup, eventually};
 
@@ -297,16 +297,60 @@ async fn calls_of_grpc_say_what_they_ended_with() {
 }
 
 #[tokio::test]
-async fn a_connection_that_switches_protocols_has_a_line_when_it_does() {
+async fn a_connection_that_switches_protocols_has_a_line_when_it_ends() {
     let callboard = logging("format: json").start();
     let web = Switching::start(&callboard, "web", "web-1").await;
-    let (_client, _instance) = web.switch(&callboard, "web", "websocket").await;
-    let line = until_lines(&callboard, 1).await.remove(0);
+    let other = Instance::start("other-1");
+    callboard.register("other", &other, json!({})).await;
+    let (mut client, mut instance) = web.switch(&callboard, "web", "echo").await;
+    passes(&mut client, &mut instance, b"a question").await;
+    passes(&mut instance, &mut client, b"a long answer").await;
+    // Lines are written in the order in which they are handed over, so that this one would be second.
+    let url = callboard.url("/other/");
     assert_eq!(
-        (&line["status"], &line["instance"]),
-        (&json!(101), &json!("web-1"))
+        callboard.client.get(url).send().await.unwrap().status(),
+        200
     );
+    let first = until_lines(&callboard, 1).await;
+    assert_eq!((first.len(), &first[0]["service"]), (1, &json!("other")));
+    let counted =
+        "callboard_requests_total{service=\"web\",route=\"default_routes\",code=\"1xx\"} 1";
+    eventually("it is counted while it goes on", || async {
+        callboard.metrics().await.contains(counted).then_some(())
+    })
+    .await;
+    drop(client);
+    drop(instance);
+    let line = until_lines(&callboard, 2).await.remove(1);
+    for (name, value) in [
+        ("status", json!(101)),
+        ("service", json!("web")),
+        ("instance", json!("web-1")),
+        ("received", json!(10)),
+        ("sent", json!(13)),
+    ] {
+        assert_eq!(line[name], value, "{name} of {line}");
+    }
     assert!(line.get("error").is_none(), "{line}");
+    let seconds = |name: &str| line[name].as_f64().unwrap();
+    assert!(seconds("duration") > seconds("head_duration"), "{line}");
+}
+
+#[tokio::test]
+async fn what_was_sent_before_a_client_of_http2_gave_up_is_counted() {
+    let callboard = logging("format: json").start();
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabcde";
+    let web = Scripted::always("web-1", [Step::Say(head), Step::Stall]).await;
+    callboard.register_scripted("web", &web).await;
+    let mut frames = Frames::connect(&callboard, &[]).await;
+    frames.say(&get(1, "/web/a")).await;
+    frames.until(|frame| frame.kind == DATA).await;
+    frames
+        .say(&frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes()))
+        .await;
+    let line = until_lines(&callboard, 1).await.remove(0);
+    let said = ["status", "sent", "error"].map(|name| &line[name]);
+    assert_eq!(said, [&json!(200), &json!(5), &json!("client_gone")]);
 }
 
 #[tokio::test]

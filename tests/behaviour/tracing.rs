@@ -87,6 +87,7 @@ async fn a_request_has_a_span_and_its_try_one_below_which_the_instance_sees() {
     for (name, value) in [
         ("server.address", "127.0.0.1"),
         ("server.port", web.port.to_string().as_str()),
+        ("url.full", &format!("http://127.0.0.1:{}/a/b", web.port)),
         ("callboard.instance", "web-1"),
         ("callboard.outcome", "answered"),
         ("callboard.connection.reused", "false"),
@@ -269,7 +270,8 @@ async fn a_call_of_grpc_says_what_it_is_and_ended_with() {
         async move {
             eventually(&format!("the spans of {method} come"), || async {
                 let spans = collector.spans();
-                let is_it = |span: &&Span| &span["rpc.method"] == method;
+                let full = format!("callboard.test.Peer/{method}");
+                let is_it = |span: &&Span| span["rpc.method"] == full;
                 let server = spans.iter().find(is_it)?.clone();
                 let client = spans.iter().find(|span| span.parent == server.id)?.clone();
                 Some((server, client))
@@ -278,13 +280,12 @@ async fn a_call_of_grpc_says_what_it_is_and_ended_with() {
         }
     };
     let (server, client) = spans("Echo").await;
-    assert_eq!(&server["rpc.system"], "grpc");
-    assert_eq!(&server["rpc.service"], "callboard.test.Peer");
-    assert_eq!(&server["rpc.grpc.status_code"], "0");
+    assert_eq!(&server["rpc.system.name"], "grpc");
+    assert_eq!(&server["rpc.response.status_code"], "OK");
     assert_eq!(&server["network.protocol.version"], "2");
     assert_eq!((server.status, client.status), (0, 0));
     let (server, client) = spans("Fail").await;
-    assert_eq!(&server["rpc.grpc.status_code"], "13");
+    assert_eq!(&server["rpc.response.status_code"], "INTERNAL");
     assert_eq!(&server["error.type"], "INTERNAL");
     assert_eq!((server.status, client.status), (ERROR, ERROR));
 }

@@ -53,7 +53,8 @@ use line::Line;
 use outgoing::Outgoing;
 use stream::Stream;
 
-pub(super) use terms::{failure, limit_body};
+pub(in crate::proxy) use terms::Passed;
+pub(super) use terms::{failure, limit_body, passed};
 
 /// How much of a request's body may come before anybody takes it, in bytes.
 const WINDOW: u32 = 64 << 10;

@@ -1,5 +1,6 @@
-//! Requests that come to no end: a client of HTTP/2 that resets a stream has what serves it dropped, its
-//! session included, and what is told of it must have been kept before.
+//! Requests that come to no end while there is a session: a client of HTTP/2 that resets a stream has
+//! what serves it dropped, its session included, and a tunnel is carried when its session is gone. What
+//! is told of them must have been kept before.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,8 +10,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use pingora_proxy::Session;
 
 use crate::names::ServiceName;
+use crate::proxy::connection::Passed;
 use crate::proxy::context::Context;
 use crate::proxy::{connection, headers};
+use crate::telemetry::explain::Notes;
 use crate::telemetry::record::Record;
 use crate::telemetry::{Telemetry, explain, trace};
 
@@ -28,7 +31,17 @@ pub(in crate::proxy) struct CutOff {
     uri: Uri,
     host: Option<Box<str>>,
     version: Version,
-    headers: [Option<HeaderValue>; COUNT],
+    headers: Headers,
+    /// What a tunnel has passed on.
+    passed: Passed,
+}
+
+/// What is kept of the headers.
+enum Headers {
+    /// Of every request there may be one to tell of: those that are [`TOLD`].
+    Told([Option<HeaderValue>; COUNT]),
+    /// Of a tunnel, all of them.
+    All(HeaderMap),
 }
 
 const COUNT: usize = 5;
@@ -43,7 +56,29 @@ static TOLD: [HeaderName; COUNT] = [
 ];
 
 impl CutOff {
+    /// What tells of the request of `session` when its stream was reset.
     pub(in crate::proxy) fn new(
+        telemetry: &Arc<Telemetry>,
+        session: &Session,
+        context: &Context,
+    ) -> Self {
+        let headers = &session.req_header().headers;
+        let told = std::array::from_fn(|index| headers.get(&TOLD[index]).cloned());
+        Self::keeping(Headers::Told(told), telemetry, session, context)
+    }
+
+    /// What tells of the request of `session` when the tunnel that it becomes has ended.
+    pub(in crate::proxy) fn of_tunnel(
+        telemetry: &Arc<Telemetry>,
+        session: &Session,
+        context: &Context,
+    ) -> Self {
+        let all = session.req_header().headers.clone();
+        Self::keeping(Headers::All(all), telemetry, session, context)
+    }
+
+    fn keeping(
+        headers: Headers,
         telemetry: &Arc<Telemetry>,
         session: &Session,
         context: &Context,
@@ -61,24 +96,54 @@ impl CutOff {
             uri: head.uri.clone(),
             host: headers::host(head).map(Box::from),
             version: head.version,
-            headers: std::array::from_fn(|index| head.headers.get(&TOLD[index]).cloned()),
+            headers,
+            passed: Passed::default(),
         }
     }
 
-    /// Tells of a request whose client has left, and of which `trail` is all there is.
+    /// So many more bytes were passed on.
+    pub(super) fn passed(&mut self, bytes: Passed) {
+        self.passed.received += bytes.received;
+        self.passed.sent += bytes.sent;
+    }
+
+    /// Explains the choices that were made for what is to be told of later.
+    pub(super) fn explain(&self, trail: &Trail, notes: Option<Box<Notes>>) {
+        if let Some(notes) = notes {
+            self.record(trail, |record| self.telemetry.explain(record, *notes));
+        }
+    }
+
+    /// Tells of a request of which `trail` is all there is.
     pub(super) fn tell(self, trail: &mut Trail) {
         let notes = (trail.detail.as_mut()).and_then(|detail| detail.notes.take());
+        self.record(trail, |record| self.telemetry.finish(record, &trail.watch));
+        self.explain(trail, notes);
+    }
+
+    fn record(&self, trail: &Trail, tell: impl FnOnce(&Record<'_>)) {
         let Some(detail) = &trail.detail else {
             return;
         };
-        let took = self.arrived.elapsed();
-        let mut headers = HeaderMap::new();
-        for (name, value) in TOLD.iter().zip(self.headers) {
-            if let Some(value) = value {
-                headers.insert(name, value);
+        let mut told = HeaderMap::new();
+        let (headers, was_reset) = match &self.headers {
+            Headers::All(all) => (all, false),
+            Headers::Told(values) => {
+                for (name, value) in TOLD.iter().zip(values) {
+                    if let Some(value) = value {
+                        told.insert(name, value.clone());
+                    }
+                }
+                (&told, true)
             }
-        }
-        let record = Record {
+        };
+        let passed = if was_reset {
+            connection::passed()
+        } else {
+            self.passed
+        };
+        let took = self.arrived.elapsed();
+        tell(&Record {
             id: self.id.to_str().unwrap_or("-"),
             arrived: SystemTime::now() - took,
             took,
@@ -88,24 +153,21 @@ impl CutOff {
             secured: self.secured,
             method: &self.method,
             target: (self.uri.path_and_query()).map_or("/", |target| target.as_str()),
+            stripped: detail.stripped,
             host: self.host.as_deref(),
             version: self.version,
-            headers: &headers,
+            headers,
             status: trail.status,
             answer: None,
-            received: 0,
-            sent: 0,
+            received: passed.received,
+            sent: passed.sent,
             route: detail.route.as_deref(),
             service: detail.service.as_ref().map(ServiceName::as_str),
             failure: detail.failure(),
             code: detail.code,
             trace: trail.watch.trace.as_ref(),
             attempts: &detail.attempts,
-            client_left: true,
-        };
-        self.telemetry.finish(&record, &trail.watch);
-        if let Some(notes) = notes {
-            self.telemetry.explain(&record, *notes);
-        }
+            client_left: was_reset,
+        });
     }
 }

@@ -20,15 +20,18 @@ const MONTHS: [&str; 12] = [
 /// Writes `line` and ends it.
 pub(super) fn write(line: &Line<'_>, out: &mut Vec<u8>) {
     match line.client {
-        // Writing to memory cannot fail.
-        Some(client) => drop(write!(out, "{client}")),
+        Some(client) => text::ip(client, out),
         None => out.push(b'-'),
     }
     out.extend_from_slice(b" - - [");
     time(line.time.unwrap_or(SystemTime::UNIX_EPOCH), out);
     out.extend_from_slice(b"] \"");
     request(line, out);
-    let _ = write!(out, "\" {} {} \"", line.status.unwrap_or(0), line.sent);
+    out.extend_from_slice(b"\" ");
+    text::integer(line.status.unwrap_or(0).into(), out);
+    out.push(b' ');
+    text::integer(line.sent, out);
+    out.extend_from_slice(b" \"");
     value(line.header(&header::REFERER), out);
     out.extend_from_slice(b"\" \"");
     value(line.header(&header::USER_AGENT), out);
@@ -55,7 +58,8 @@ fn value(value: Option<&[u8]>, out: &mut Vec<u8>) {
 
 /// `10/Oct/2000:13:55:36 +0000`.
 fn time(time: SystemTime, out: &mut Vec<u8>) {
-    let time = humantime::format_rfc3339_seconds(text::sayable(time)).to_string();
+    let time = SystemTime::UNIX_EPOCH + text::sayable(time);
+    let time = humantime::format_rfc3339_seconds(time).to_string();
     let digits = |from, to| time.get(from..to).unwrap_or_default();
     let month = digits(5, 7).parse::<usize>().unwrap_or(1);
     let month = MONTHS.get(month.wrapping_sub(1)).unwrap_or(&MONTHS[0]);

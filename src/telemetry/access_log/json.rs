@@ -1,28 +1,39 @@
 //! Lines of JSON ([RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)).
 
-use std::io::Write;
-use std::net::SocketAddr;
-use std::time::Duration;
-
 use http::{HeaderMap, HeaderName, header};
+
+use crate::address::Address;
+use crate::telemetry::hex;
 
 use super::field::Field;
 use super::line::Line;
 use super::text;
 
+/// Most keys are shorter, in bytes. So much is copied of each, as a copy of a known length costs next to
+/// nothing.
+const USUAL_KEY: usize = 32;
+
 /// A field, and how its name is written.
 #[derive(Debug)]
 pub(super) struct Column {
     field: Field,
-    /// With its quotes and colon.
+    /// In quotes, with its colon and the quote of a value that is a string.
     key: String,
+    /// As much of it as there is room for.
+    usual: [u8; USUAL_KEY],
 }
 
 impl From<&Field> for Column {
     fn from(field: &Field) -> Self {
+        let key = format!("\"{field}\":\"");
+        let mut usual = [0; USUAL_KEY];
+        for (place, byte) in usual.iter_mut().zip(key.bytes()) {
+            *place = byte;
+        }
         Self {
-            key: format!("\"{field}\":"),
             field: field.clone(),
+            key,
+            usual,
         }
     }
 }
@@ -30,141 +41,134 @@ impl From<&Field> for Column {
 /// Writes `line` as an object of those of `columns` that it has, in their order, and ends it.
 pub(super) fn write(line: &Line<'_>, columns: &[Column], out: &mut Vec<u8>) {
     out.push(b'{');
-    let start = out.len();
-    for Column { field, key } in columns {
-        let before = out.len();
-        if before > start {
-            out.push(b',');
-        }
-        out.extend_from_slice(key.as_bytes());
-        let named = out.len();
-        value(line, field, out);
-        if out.len() == named {
-            out.truncate(before);
-        }
+    for column in columns {
+        column.write(line, out);
+    }
+    if out.last() == Some(&b',') {
+        out.pop();
     }
     out.extend_from_slice(b"}\n");
 }
 
-/// Writes the value of `field`, or nothing if there is none.
-fn value(line: &Line<'_>, field: &Field, out: &mut Vec<u8>) {
-    match field {
-        Field::Time => some(line.time, out, |time, out| {
-            out.push(b'"');
-            text::time(time, out);
-            out.push(b'"');
-        }),
-        Field::RequestId => string(line.id.map(str::as_bytes), out),
-        Field::Client => some(line.client, out, |client, out| {
-            out.push(b'"');
-            text::ip(client, out);
-            out.push(b'"');
-        }),
-        Field::Peer => some(line.peer, out, |peer, out| address(&peer, out)),
-        Field::Method => string(line.method, out),
-        Field::Scheme => string(line.scheme.map(str::as_bytes), out),
-        Field::Host => string(line.host, out),
-        Field::Path => string(line.path_and_query().0, out),
-        Field::Query => string(line.path_and_query().1, out),
-        Field::Target => string(line.target, out),
-        Field::Protocol => string(line.protocol, out),
-        Field::Status => number(line.status, out),
-        Field::Duration => seconds(line.took, out),
-        Field::HeadDuration => seconds(line.head, out),
-        Field::UpstreamDuration => seconds(line.upstream, out),
-        Field::Received => number(Some(line.received), out),
-        Field::Sent => number(Some(line.sent), out),
-        Field::Route => string(line.route.map(str::as_bytes), out),
-        Field::Service => string(line.service.map(str::as_bytes), out),
-        Field::Instance => string(line.instance.map(|one| one.id.as_str().as_bytes()), out),
-        Field::Address => some(line.instance, out, |instance, out| {
-            match &instance.address {
-                crate::address::Address::Inet(inet) => address(inet, out),
-                path => string(Some(path.to_string().as_bytes()), out),
+impl Column {
+    /// Writes the field and a comma, or nothing if the line has none.
+    fn write(&self, line: &Line<'_>, out: &mut Vec<u8>) {
+        match &self.field {
+            Field::Time => self.quoted(line.time, out, text::time),
+            Field::RequestId => self.string(line.id.map(str::as_bytes), out),
+            Field::Client => self.quoted(line.client, out, text::ip),
+            Field::Peer => self.quoted(line.peer.as_ref(), out, text::socket),
+            Field::Method => self.string(line.method, out),
+            Field::Scheme => self.plain(line.scheme, out),
+            Field::Host => self.string(line.host, out),
+            Field::Path => self.string(line.path_and_query().0, out),
+            Field::Query => self.string(line.path_and_query().1, out),
+            Field::Target => self.string(line.target, out),
+            Field::Protocol => self.string(line.protocol, out),
+            Field::Status => self.number(line.status, out),
+            Field::Duration => self.bare(line.took, out, text::seconds),
+            Field::HeadDuration => self.bare(line.head, out, text::seconds),
+            Field::UpstreamDuration => self.bare(line.upstream, out, text::seconds),
+            Field::Received => self.number(Some(line.received), out),
+            Field::Sent => self.number(Some(line.sent), out),
+            Field::Route => self.string(line.route.map(str::as_bytes), out),
+            Field::Service => self.string(line.service.map(str::as_bytes), out),
+            Field::Instance => self.plain(line.instance.map(|one| one.id.as_str()), out),
+            Field::Address => match line.instance.map(|instance| &instance.address) {
+                Some(Address::Inet(inet)) => self.quoted(Some(inet), out, text::socket),
+                Some(path) => self.string(Some(path.to_string().as_bytes()), out),
+                None => {}
+            },
+            Field::Attempts => self.number(line.attempts, out),
+            Field::Retries => self.number(line.attempts.map(|count| count.saturating_sub(1)), out),
+            Field::Error => self.string(line.error.map(str::as_bytes), out),
+            Field::ErrorDetail => self.string(line.detail.map(str::as_bytes), out),
+            Field::TraceId => self.quoted(line.trace, out, |(trace, _), out| {
+                out.extend_from_slice(&hex::long(trace));
+            }),
+            Field::SpanId => self.quoted(line.trace, out, |(_, span), out| {
+                out.extend_from_slice(&hex::digits(span));
+            }),
+            Field::Tls => self.bare(Some(line.secured), out, |secured, out| {
+                let word: &[u8] = if secured { b"true" } else { b"false" };
+                out.extend_from_slice(word);
+            }),
+            Field::UserAgent => self.string(line.header(&header::USER_AGENT), out),
+            Field::Referer => self.string(line.header(&header::REFERER), out),
+            Field::GrpcStatus => self.number(line.grpc_status, out),
+            Field::Header(name) => self.header(line.headers, name, out),
+            Field::Answer(name) => self.header(line.answer, name, out),
+        }
+    }
+
+    /// Writes what cannot have anything to escape.
+    fn plain(&self, value: Option<&str>, out: &mut Vec<u8>) {
+        self.quoted(value, out, |value, out| {
+            out.extend_from_slice(value.as_bytes());
+        });
+    }
+
+    /// Writes what clients say.
+    fn string(&self, value: Option<&[u8]>, out: &mut Vec<u8>) {
+        self.quoted(value, out, text::escape_json);
+    }
+
+    fn number(&self, value: Option<impl TryInto<u64>>, out: &mut Vec<u8>) {
+        let value = value.and_then(|value| value.try_into().ok());
+        self.bare(value, out, text::integer);
+    }
+
+    /// Writes a value that `write` makes a string without anything to escape.
+    fn quoted<T>(&self, value: Option<T>, out: &mut Vec<u8>, write: impl FnOnce(T, &mut Vec<u8>)) {
+        if let Some(value) = value {
+            self.key(self.key.len(), out);
+            write(value, out);
+            out.extend_from_slice(b"\",");
+        }
+    }
+
+    /// Writes a value that `write` makes anything else.
+    fn bare<T>(&self, value: Option<T>, out: &mut Vec<u8>, write: impl FnOnce(T, &mut Vec<u8>)) {
+        if let Some(value) = value {
+            self.key(self.key.len() - 1, out);
+            write(value, out);
+            out.push(b',');
+        }
+    }
+
+    /// Writes the key, which is so long with or without the quote of its value.
+    #[inline]
+    fn key(&self, length: usize, out: &mut Vec<u8>) {
+        if length <= USUAL_KEY {
+            let end = out.len() + length;
+            out.extend_from_slice(&self.usual);
+            out.truncate(end);
+        } else {
+            out.extend_from_slice(&self.key.as_bytes()[..length]);
+        }
+    }
+
+    /// Writes all values of a header, which may be several (RFC 9110, section 5.3).
+    fn header(&self, headers: Option<&HeaderMap>, name: &HeaderName, out: &mut Vec<u8>) {
+        let mut values = (headers.into_iter())
+            .flat_map(|headers| headers.get_all(name))
+            .map(|value| value.as_bytes());
+        let Some(first) = values.next() else {
+            return;
+        };
+        match values.next() {
+            None => self.string(Some(first), out),
+            Some(second) => {
+                let all: Vec<_> = [first, second].into_iter().chain(values).collect();
+                self.string(Some(&all.join(&b", "[..])), out);
             }
-        }),
-        Field::Attempts => number(line.attempts, out),
-        Field::Retries => number(line.attempts.map(|count| count.saturating_sub(1)), out),
-        Field::Error => string(line.error.map(str::as_bytes), out),
-        Field::ErrorDetail => string(line.detail.map(str::as_bytes), out),
-        Field::TraceId => some(line.trace, out, |(trace, _), out| {
-            let _ = write!(out, "\"{trace:032x}\"");
-        }),
-        Field::SpanId => some(line.trace, out, |(_, span), out| {
-            let _ = write!(out, "\"{span:016x}\"");
-        }),
-        Field::Tls => {
-            let word: &[u8] = if line.secured { b"true" } else { b"false" };
-            out.extend_from_slice(word);
-        }
-        Field::UserAgent => string(line.header(&header::USER_AGENT), out),
-        Field::Referer => string(line.header(&header::REFERER), out),
-        Field::GrpcStatus => number(line.grpc_status, out),
-        Field::Header(name) => header(line.headers, name, out),
-        Field::Answer(name) => header(line.answer, name, out),
-    }
-}
-
-fn some<T>(value: Option<T>, out: &mut Vec<u8>, write: impl FnOnce(T, &mut Vec<u8>)) {
-    if let Some(value) = value {
-        write(value, out);
-    }
-}
-
-fn string(value: Option<&[u8]>, out: &mut Vec<u8>) {
-    some(value, out, |value, out| {
-        out.push(b'"');
-        text::escape_json(value, out);
-        out.push(b'"');
-    });
-}
-
-fn address(address: &SocketAddr, out: &mut Vec<u8>) {
-    out.push(b'"');
-    match address {
-        SocketAddr::V4(_) => {
-            text::ip(address.ip(), out);
-            out.push(b':');
-            text::integer(address.port(), out);
-        }
-        // Writing to memory cannot fail.
-        SocketAddr::V6(address) => drop(write!(out, "{address}")),
-    }
-    out.push(b'"');
-}
-
-fn number(value: Option<impl itoa::Integer>, out: &mut Vec<u8>) {
-    some(value, out, text::integer);
-}
-
-fn seconds(value: Option<Duration>, out: &mut Vec<u8>) {
-    some(value, out, |value, out| {
-        text::integer(value.as_secs(), out);
-        out.push(b'.');
-        text::digits(value.subsec_micros(), 6, out);
-    });
-}
-
-/// All values of a header, which may be several (RFC 9110, section 5.3).
-fn header(headers: Option<&HeaderMap>, name: &HeaderName, out: &mut Vec<u8>) {
-    let mut values = (headers.into_iter())
-        .flat_map(|headers| headers.get_all(name))
-        .map(|value| value.as_bytes());
-    let Some(first) = values.next() else {
-        return;
-    };
-    match values.next() {
-        None => string(Some(first), out),
-        Some(second) => {
-            let all: Vec<_> = [first, second].into_iter().chain(values).collect();
-            string(Some(&all.join(&b", "[..])), out);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use proptest::prelude::*;
     use serde_json::Value;
@@ -221,6 +225,7 @@ mod tests {
         ) {
             let mut headers = HeaderMap::new();
             if let Ok(value) = http::HeaderValue::from_bytes(&value) {
+                headers.insert("x-with-a-name-that-is-longer-than-most", value.clone());
                 headers.insert("x-a", value);
             }
             let line = Line {
@@ -231,7 +236,7 @@ mod tests {
                 ..Line::default()
             };
             let fields: Vec<Field> = Field::names()
-                .chain(["header:x-a"])
+                .chain(["header:x-a", "header:x-with-a-name-that-is-longer-than-most"])
                 .map(|name| name.parse().unwrap())
                 .collect();
             let text = written(&line, &fields);
@@ -244,6 +249,8 @@ mod tests {
                 read["target"].as_str().unwrap(),
                 &*String::from_utf8_lossy(&target)
             );
+            let long = "header:x-with-a-name-that-is-longer-than-most";
+            prop_assert_eq!(&read["header:x-a"], &read[long]);
         }
     }
 }

@@ -178,7 +178,7 @@ impl Writer {
             }
             // Looked at before the lines are: none that came before is left behind.
             let closing = self.shared.is_closing();
-            let cost = self.gather(&mut batch);
+            let count = self.gather(&mut batch);
             if batch.is_empty() {
                 if closing {
                     return;
@@ -186,7 +186,8 @@ impl Writer {
                 self.sleep();
                 continue;
             }
-            self.sink.write(&batch, &self.shared);
+            self.sink.write(&batch, count as u64, &self.shared);
+            let cost = batch.len() + count * OVERHEAD;
             self.shared.waiting.fetch_sub(cost, Ordering::SeqCst);
             if batch.len() < BATCH && !closing {
                 thread::park_timeout(PAUSE);
@@ -196,19 +197,19 @@ impl Writer {
         }
     }
 
-    /// Takes what waits, as much as is written at once; gives what it cost.
+    /// Takes what waits, as much as is written at once; gives how many lines that are.
     fn gather(&self, batch: &mut Vec<u8>) -> usize {
-        let mut cost = 0;
+        let mut count = 0;
         while batch.len() < BATCH {
             match self.coming.try_recv() {
                 Ok(line) => {
                     batch.extend_from_slice(&line);
-                    cost += line.len() + OVERHEAD;
+                    count += 1;
                 }
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
-        cost
+        count
     }
 
     /// Sleeps until there is something to do.

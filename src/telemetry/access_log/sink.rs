@@ -76,8 +76,8 @@ impl Sink {
         }
     }
 
-    /// Writes these whole lines. Those that cannot be written are dropped.
-    pub(super) fn write(&mut self, lines: &[u8], shared: &Shared) {
+    /// Writes these whole lines, of which there are `count`. Those that cannot be written are dropped.
+    pub(super) fn write(&mut self, lines: &[u8], count: u64, shared: &Shared) {
         let mut rest = lines;
         let mut failure = None;
         if self.is_torn {
@@ -95,9 +95,10 @@ impl Sink {
                 }
             }
         }
-        let written = &lines[..lines.len() - rest.len()];
-        shared.tally.write(count(written), written.len() as u64);
-        shared.tally.drop_lines(count(rest));
+        let dropped = memchr::memchr_iter(b'\n', rest).count() as u64;
+        let written = lines.len() - rest.len();
+        shared.tally.write(count - dropped, written as u64);
+        shared.tally.drop_lines(dropped);
         if let Some(error) = failure {
             self.warn(&error);
         }
@@ -160,10 +161,6 @@ fn piece_of(lines: &[u8], most: usize) -> usize {
     }
     let end = memchr::memrchr(b'\n', &lines[..most]).or_else(|| memchr::memchr(b'\n', lines));
     end.map_or(lines.len(), |end| end + 1)
-}
-
-fn count(lines: &[u8]) -> u64 {
-    memchr::memchr_iter(b'\n', lines).count() as u64
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use std::cell::Cell;
 use std::io::Write;
-use std::iter;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 /// The longest value that is written whole, in bytes.
@@ -14,68 +13,114 @@ const LAST_SECOND: u64 = 253_402_300_799;
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
-/// The nearest moment to `time` that has a name.
-pub(super) fn sayable(time: SystemTime) -> SystemTime {
+/// The nearest moment to `time` that has a name, since 1970.
+pub(super) fn sayable(time: SystemTime) -> Duration {
     let since = time.duration_since(SystemTime::UNIX_EPOCH);
     let last = Duration::from_secs(LAST_SECOND);
-    SystemTime::UNIX_EPOCH + since.unwrap_or_default().min(last)
+    since.unwrap_or_default().min(last)
 }
 
 /// Writes a moment in RFC 3339, to the millisecond.
 pub(super) fn time(time: SystemTime, out: &mut Vec<u8>) {
-    /// `2026-11-22T15:10:15`.
-    const TO_THE_SECOND: usize = 19;
+    /// Where the milliseconds stand.
+    const MILLIS: std::ops::Range<usize> = 20..23;
+    const FORM: [u8; 24] = *b"1970-01-01T00:00:00.000Z";
     thread_local! {
         /// The second that was written last. Many lines tell of the same.
-        static LAST: Cell<(u64, [u8; TO_THE_SECOND])> = const { Cell::new((u64::MAX, [0; 19])) };
+        static LAST: Cell<(u64, [u8; 24])> = const { Cell::new((0, FORM)) };
     }
-    let since = sayable(time).duration_since(SystemTime::UNIX_EPOCH);
-    let since = since.unwrap_or_default();
-    let (mut second, mut text) = LAST.get();
+    let since = sayable(time);
+    let (second, mut text) = LAST.get();
     if second != since.as_secs() {
-        second = since.as_secs();
-        let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
-        let written = humantime::format_rfc3339_seconds(whole).to_string();
+        let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs());
+        let written = humantime::format_rfc3339_millis(whole).to_string();
         // Years have four digits.
         if let Some(written) = written.as_bytes().first_chunk() {
             text = *written;
         }
-        LAST.set((second, text));
+        LAST.set((since.as_secs(), text));
     }
+    text[MILLIS].copy_from_slice(&three(since.subsec_millis()));
     out.extend_from_slice(&text);
-    out.push(b'.');
-    digits(since.subsec_millis(), 3, out);
-    out.push(b'Z');
 }
 
 /// Writes an address.
 pub(super) fn ip(address: IpAddr, out: &mut Vec<u8>) {
     match address {
         IpAddr::V4(address) => {
-            for (place, part) in address.octets().into_iter().enumerate() {
-                if place > 0 {
-                    out.push(b'.');
-                }
-                integer(part, out);
+            let [a, b, c, d] = address.octets().map(u32::from);
+            for part in [a, b, c] {
+                small(part, out);
+                out.push(b'.');
             }
+            small(d, out);
         }
         // Writing to memory cannot fail.
         IpAddr::V6(address) => drop(write!(out, "{address}")),
     }
 }
 
-/// Writes a whole number.
-pub(super) fn integer(number: impl itoa::Integer, out: &mut Vec<u8>) {
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+/// Writes an address and port.
+pub(super) fn socket(address: &SocketAddr, out: &mut Vec<u8>) {
+    match address {
+        SocketAddr::V4(_) => {
+            ip(address.ip(), out);
+            out.push(b':');
+            integer(address.port().into(), out);
+        }
+        // Writing to memory cannot fail.
+        SocketAddr::V6(address) => drop(write!(out, "{address}")),
+    }
 }
 
-/// Writes so many digits of a number, with zeros before it.
-pub(super) fn digits(number: u32, count: usize, out: &mut Vec<u8>) {
-    let mut buffer = itoa::Buffer::new();
-    let text = buffer.format(number).as_bytes();
-    out.extend(iter::repeat_n(b'0', count.saturating_sub(text.len())));
-    out.extend_from_slice(text);
+/// Writes a whole number.
+pub(super) fn integer(number: u64, out: &mut Vec<u8>) {
+    match u32::try_from(number) {
+        Ok(number) if number < 1_000 => small(number, out),
+        _ => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+    }
 }
+
+/// Writes seconds, to the microsecond.
+pub(super) fn seconds(time: Duration, out: &mut Vec<u8>) {
+    integer(time.as_secs(), out);
+    let micros = time.subsec_micros();
+    let ([a, b, c], [d, e, f]) = (three(micros / 1_000), three(micros % 1_000));
+    out.extend_from_slice(&[b'.', a, b, c, d, e, f]);
+}
+
+/// Writes a number below a thousand.
+#[inline]
+fn small(number: u32, out: &mut Vec<u8>) {
+    let [hundreds, tens, ones] = three(number);
+    match number {
+        0..=9 => out.push(ones),
+        10..=99 => out.extend_from_slice(&[tens, ones]),
+        _ => out.extend_from_slice(&[hundreds, tens, ones]),
+    }
+}
+
+/// The three digits of a number below a thousand.
+#[inline]
+fn three(number: u32) -> [u8; 3] {
+    TRIPLES[number as usize % TRIPLES.len()]
+}
+
+/// The digits of every number of three of them.
+static TRIPLES: [[u8; 3]; 1_000] = {
+    let mut triples = [[b'0'; 3]; 1_000];
+    let mut number = 0;
+    while number < 1_000 {
+        let digits = [number / 100, number / 10 % 10, number % 10];
+        let mut place = 0;
+        while place < 3 {
+            triples[number][place] += digits[place] as u8;
+            place += 1;
+        }
+        number += 1;
+    }
+    triples
+};
 
 /// Writes `bytes` as the inside of a JSON string. What is no UTF-8 becomes U+FFFD; what some take for
 /// the end of a line, or a terminal for a command, is escaped; what is longer than [`LONGEST`] ends in
@@ -83,7 +128,7 @@ pub(super) fn digits(number: u32, count: usize, out: &mut Vec<u8>) {
 pub(super) fn escape_json(bytes: &[u8], out: &mut Vec<u8>) {
     let kept = &bytes[..bytes.len().min(LONGEST)];
     let is_cut = kept.len() < bytes.len();
-    if kept.iter().all(|&byte| is_plain(byte)) && !is_cut {
+    if are_plain(kept) && !is_cut {
         return out.extend_from_slice(kept);
     }
     for chunk in kept.utf8_chunks() {
@@ -100,9 +145,8 @@ pub(super) fn escape_json(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 fn escape_valid(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    if bytes.iter().all(|&byte| is_plain(byte)) {
-        return out.extend_from_slice(bytes);
+    if are_plain(text.as_bytes()) {
+        return out.extend_from_slice(text.as_bytes());
     }
     for c in text.chars() {
         match c {
@@ -121,8 +165,30 @@ fn escape_valid(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Whether a byte stands for itself wherever it stands.
+#[inline]
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
+    (byte.wrapping_sub(b' ') <= b'~' - b' ') & (byte != b'"') & (byte != b'\\')
+}
+
+/// Whether all `bytes` are plain. Looks at many of them at a time, and at some twice.
+fn are_plain(bytes: &[u8]) -> bool {
+    if let Some(last) = bytes.last_chunk::<16>() {
+        let (blocks, _) = bytes.as_chunks::<16>();
+        return are_all_plain(last) && blocks.iter().all(are_all_plain);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        return are_all_plain(first) && are_all_plain(last);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return are_all_plain(first) && are_all_plain(last);
+    }
+    bytes.iter().all(|&byte| is_plain(byte))
+}
+
+/// The same of so many bytes that nothing is gained by stopping early.
+#[inline]
+fn are_all_plain<const N: usize>(bytes: &[u8; N]) -> bool {
+    bytes.iter().fold(true, |all, &byte| all & is_plain(byte))
 }
 
 /// Writes `bytes` with all that is not plain as `\xHH`, as nginx does; what is longer than [`LONGEST`]
@@ -143,6 +209,8 @@ pub(super) fn escape_hex(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn json(bytes: &[u8]) -> String {
@@ -199,13 +267,47 @@ mod tests {
             ip(address.parse().unwrap(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), address);
         }
+        for address in ["10.0.200.5:1", "[::1]:65535"] {
+            let mut out = Vec::new();
+            socket(&address.parse().unwrap(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), address);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_written_as_everybody_writes_them(
+            number in prop_oneof![0..2_000_u64, any::<u64>()],
+            micros in 0..3_000_000_000_u64,
+        ) {
+            let mut out = Vec::new();
+            integer(number, &mut out);
+            out.push(b' ');
+            seconds(Duration::from_micros(micros), &mut out);
+            let expected = format!("{number} {}.{:06}", micros / 1_000_000, micros % 1_000_000);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
+
+        #[test]
+        fn what_is_plain_is_told_as_byte_by_byte(
+            mut bytes in proptest::collection::vec(b' '..=b'~', 0..40),
+            place in any::<proptest::sample::Index>(),
+            other: u8,
+        ) {
+            if !bytes.is_empty() {
+                let place = place.index(bytes.len());
+                bytes[place] = other;
+            }
+            let expected = bytes.iter().all(|&byte| is_plain(byte));
+            prop_assert_eq!(are_plain(&bytes), expected);
+        }
     }
 
     #[test]
     fn a_moment_beyond_all_calendars_is_the_last_one() {
-        let late = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) << 8);
-        assert!(sayable(late) < late);
+        let late = Duration::from_secs(u64::from(u32::MAX) << 8);
+        assert!(sayable(SystemTime::UNIX_EPOCH + late) < late);
         let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
-        assert_eq!(sayable(early), SystemTime::UNIX_EPOCH);
+        assert_eq!(sayable(early), Duration::ZERO);
     }
 }

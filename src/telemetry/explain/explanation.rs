@@ -212,6 +212,7 @@ pub(super) fn example(id: &str, target: &str) -> Explanation {
         secured: false,
         method: &Method::GET,
         target,
+        stripped: 0,
         host: Some("shop"),
         version: Version::HTTP_11,
         headers: &http::HeaderMap::new(),

@@ -5,9 +5,14 @@
 //! version ─ trace ─ span of whoever sends it ─ flags
 //! ```
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::telemetry::hex;
 
 use super::PARENT;
+
+/// [`PARENT`], to look for.
+static NAME: HeaderName = HeaderName::from_static(PARENT);
 
 /// Bytes of version 00.
 const LENGTH: usize = 55;
@@ -29,7 +34,7 @@ pub(super) struct Parent {
 
 /// What `headers` say of their sender; `None` without a header that is valid and the only one.
 pub(super) fn of(headers: &HeaderMap) -> Option<Parent> {
-    let mut lines = headers.get_all(PARENT).iter();
+    let mut lines = headers.get_all(&NAME).iter();
     let line = lines.next()?;
     if lines.next().is_some() {
         return None;
@@ -75,19 +80,11 @@ fn number(digits: &[u8]) -> Option<u128> {
 /// The header that says to be in `span` of `trace`.
 pub(super) fn header(trace: u128, span: u64, sampled: bool, random: bool) -> HeaderValue {
     let flags = if sampled { SAMPLED } else { 0 } | if random { RANDOM } else { 0 };
-    let mut text = *b"00-................................-................-..";
-    write(&mut text[3..35], trace);
-    write(&mut text[36..52], span.into());
-    write(&mut text[53..], flags.into());
+    let mut text = *b"00-................................-................-0.";
+    text[3..35].copy_from_slice(&hex::long(trace));
+    text[36..52].copy_from_slice(&hex::digits(span));
+    text[54] = b'0' + flags;
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// Writes `number` over `digits`, as many as there are.
-fn write(digits: &mut [u8], mut number: u128) {
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 15) as usize];
-        number >>= 4;
-    }
 }
 
 #[cfg(test)]

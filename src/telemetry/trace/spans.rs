@@ -1,7 +1,7 @@
 //! The spans of a request, by OpenTelemetry's
-//! [conventions for HTTP](https://opentelemetry.io/docs/specs/semconv/http/http-spans/): one of kind
-//! SERVER, and below it one of kind CLIENT for each try. Queries are left out, as they hold what is
-//! nobody's business.
+//! [conventions for HTTP](https://opentelemetry.io/docs/specs/semconv/http/http-spans/) and, for calls of
+//! gRPC, [for RPC](https://opentelemetry.io/docs/specs/semconv/rpc/grpc/): one of kind SERVER, and below it
+//! one of kind CLIENT for each try. Queries are left out, as they hold what is nobody's business.
 
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ use crate::grpc::Code;
 use crate::instance::Scheme;
 use crate::telemetry::record::{Attempt, Outcome, Record};
 
-use super::{Context, STATE};
+use super::{Context, STATE_NAME};
 
 /// The most bytes of what clients write that an attribute holds.
 const MAX_TEXT: usize = 1_024;
@@ -39,7 +39,7 @@ fn server(record: &Record<'_>, context: &Context, state: TraceState) -> SpanData
     let mut attributes = Vec::with_capacity(20);
     let mut add = |key, value: Value| attributes.push(KeyValue::new(key, value));
     let name = method(record.method, &mut add);
-    let path = record.target.split('?').next().unwrap_or_default();
+    let path = path(record);
     add("url.path", text(path));
     add(
         "url.scheme",
@@ -140,7 +140,15 @@ fn client(
     };
     add("network.protocol.version", version.into());
     let secured = matches!(instance.scheme, Scheme::Https | Scheme::H2);
-    add("url.scheme", if secured { "https" } else { "http" }.into());
+    let scheme = if secured { "https" } else { "http" };
+    add("url.scheme", scheme.into());
+    let url = url(
+        scheme,
+        &instance.address.authority(),
+        path(record),
+        record.stripped,
+    );
+    add("url.full", text(&url));
     add(
         "callboard.service",
         instance.service.as_str().to_owned().into(),
@@ -194,6 +202,20 @@ fn client(
     }
 }
 
+/// Where a try goes: the path as the instance sees it. It is `path` without so many bytes `stripped`.
+fn url(scheme: &str, authority: &str, path: &str, stripped: usize) -> String {
+    let rest = path.get(stripped..).unwrap_or_default();
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    // That of OPTIONS for the whole server is no path (RFC 9112, section 3.2.4).
+    let rest = if rest == "*" { "" } else { rest };
+    format!("{scheme}://{authority}{slash}{rest}")
+}
+
+/// The path that the request came for, without its query.
+fn path<'a>(record: &Record<'a>) -> &'a str {
+    record.target.split('?').next().unwrap_or_default()
+}
+
 /// What all spans have, with what only one has left at its default.
 fn data(
     attributes: Vec<KeyValue>,
@@ -237,7 +259,7 @@ fn state(headers: &HeaderMap, context: &Context) -> TraceState {
     if !context.has_state {
         return TraceState::default();
     }
-    let lines = headers.get_all(STATE).iter();
+    let lines = headers.get_all(&STATE_NAME).iter();
     let lines: Vec<_> = lines.filter_map(|line| line.to_str().ok()).collect();
     TraceState::from_str(&lines.join(",")).unwrap_or_default()
 }
@@ -266,13 +288,12 @@ fn call(
     if !kind.as_bytes().starts_with(b"application/grpc") {
         return None;
     }
-    add("rpc.system", "grpc".into());
-    if let Some((service, method)) = path.strip_prefix('/').and_then(|path| path.split_once('/')) {
-        add("rpc.service", text(service));
+    add("rpc.system.name", "grpc".into());
+    if let Some(method) = path.strip_prefix('/') {
         add("rpc.method", text(method));
     }
     let code = record.code?;
-    add("rpc.grpc.status_code", (code as i64).into());
+    add("rpc.response.status_code", code.as_str().into());
     Some(code)
 }
 
@@ -305,4 +326,22 @@ fn beginning(text: &str) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_try_goes_where_its_instance_sees_it_go() {
+        for (path, stripped, expected) in [
+            ("/web/a/b", 4, "http://10.0.0.1:80/a/b"),
+            ("/web", 4, "http://10.0.0.1:80/"),
+            ("/web", 9, "http://10.0.0.1:80/"),
+            ("/keep", 0, "http://10.0.0.1:80/keep"),
+            ("*", 0, "http://10.0.0.1:80/"),
+        ] {
+            assert_eq!(url("http", "10.0.0.1:80", path, stripped), expected);
+        }
+    }
 }

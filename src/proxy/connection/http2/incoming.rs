@@ -106,6 +106,7 @@ impl Incoming {
         self.pace.earn(piece.len());
         self.expects_continue = false;
         self.read += piece.len();
+        terms::note_received(piece.len());
         if self.read as u64 > terms::most() {
             terms::blame(Fault::TooLong);
             return Err(Error::explain(ErrorType::ReadError, "the body is too long"));

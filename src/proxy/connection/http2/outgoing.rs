@@ -156,6 +156,7 @@ impl Outgoing {
             return Ok(());
         }
         sending.sent += piece.len();
+        terms::note_sent(piece.len());
         sending.has_ended = true;
         sending.body()?.send_data(piece, true).map_err(broken)
     }
@@ -226,6 +227,7 @@ impl Sending {
         let (length, ends) = (part.len(), ends && piece.is_empty());
         body.send_data(part, ends).map_err(broken)?;
         self.sent += length;
+        terms::note_sent(length);
         self.has_ended = ends;
         Poll::Ready(Ok(()))
     }

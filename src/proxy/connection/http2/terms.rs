@@ -17,6 +17,16 @@ struct Terms {
     most: Cell<u64>,
     fault: Cell<Option<Fault>>,
     was_reset: Cell<bool>,
+    passed: Cell<Passed>,
+}
+
+/// What has passed of the bodies of a request and its answer, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::proxy) struct Passed {
+    /// From the client.
+    pub(in crate::proxy) received: u64,
+    /// To the client.
+    pub(in crate::proxy) sent: u64,
 }
 
 /// What a client did wrong while its body came.
@@ -32,6 +42,7 @@ pub(super) async fn under(work: impl Future<Output = ()>) -> bool {
         most: Cell::new(u64::MAX),
         fault: Cell::new(None),
         was_reset: Cell::new(false),
+        passed: Cell::default(),
     };
     let work = async {
         work.await;
@@ -53,6 +64,31 @@ pub(in crate::proxy::connection) fn failure() -> Option<Failure> {
         Fault::TooLong => Failure::body_too_long(most),
         Fault::TooSlow => Failure::slow_body(),
     })
+}
+
+/// What has passed of the request that is served here.
+pub(in crate::proxy::connection) fn passed() -> Passed {
+    TERMS
+        .try_with(|terms| terms.passed.get())
+        .unwrap_or_default()
+}
+
+/// More of its body came.
+pub(super) fn note_received(bytes: usize) {
+    note_passed(|passed| passed.received += bytes as u64);
+}
+
+/// More of its answer's body was sent.
+pub(super) fn note_sent(bytes: usize) {
+    note_passed(|passed| passed.sent += bytes as u64);
+}
+
+fn note_passed(note: impl FnOnce(&mut Passed)) {
+    let _ = TERMS.try_with(|terms| {
+        let mut passed = terms.passed.get();
+        note(&mut passed);
+        terms.passed.set(passed);
+    });
 }
 
 /// The longest body that is taken, in bytes.
