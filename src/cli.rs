@@ -9,10 +9,12 @@ mod escape;
 mod explain;
 mod facts;
 mod help;
+mod input;
 mod instances;
 mod journal;
 mod man;
 mod plan;
+mod progress;
 mod prove;
 mod remote;
 mod routes;
@@ -149,13 +151,36 @@ enum Command {
 
 /// Parses the process's arguments and carries out the command.
 pub fn main() -> ExitCode {
-    let matches = help::command().get_matches();
-    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let command = arguments
-        .into_command()
-        .unwrap_or_else(|error| error.exit());
     let (out, err) = (&mut io::stdout(), &mut io::stderr());
-    let code = match command {
+    let parsed = help::command()
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches))
+        .and_then(Arguments::into_command);
+    let code = match parsed {
+        Ok(command) => carry(command, out, err),
+        Err(told) => tell(&told, err),
+    };
+    // What is kept back until the end may be what cannot be written.
+    let code = match out.flush() {
+        Err(error) if code == 0 => remote::exit_code(Err(error.into()), err),
+        _ => code,
+    };
+    ExitCode::from(code)
+}
+
+/// Says what clap has to say: what is wrong with the arguments, or the help that they ask for.
+fn tell(told: &clap::Error, err: &mut dyn Write) -> u8 {
+    let written = told.print();
+    match told.use_stderr() {
+        // There is nobody to tell that nobody reads it.
+        true => u8::try_from(told.exit_code()).unwrap_or(2),
+        false => remote::exit_code(written.map_err(Into::into), err),
+    }
+}
+
+/// Carries a command out; gives the exit code.
+fn carry(command: Command, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    match command {
         Command::Run(at) => serve::run(at.source(), server::run),
         Command::Upgrade(asked) if asked.detach => upgrade::detached(out, err),
         Command::Upgrade(asked) => serve::run(asked.configuration.source(), server::take_over),
@@ -177,8 +202,7 @@ pub fn main() -> ExitCode {
         Command::Prove(asked) => prove::run(asked, out, err),
         Command::Completions(asked) => completions::run(&asked, out, err),
         Command::Man(asked) => man::run(&asked, out, err),
-    };
-    ExitCode::from(code)
+    }
 }
 
 impl Arguments {

@@ -214,6 +214,23 @@ impl Config {
         Ok(Loaded { config, warnings })
     }
 
+    /// Whether a text is YAML that nests no deeper than a configuration may: to be asked before what
+    /// takes long to find that out reads it.
+    ///
+    /// # Errors
+    /// Where it is not; nothing else that may be wrong with it.
+    pub fn check_outline(file: &str, text: &str) -> Result<(), Diagnostic> {
+        match document::misshapen(text) {
+            None => Ok(()),
+            Some(found) => Err(Diagnostic {
+                file: file.to_owned(),
+                line: found.place.line,
+                column: found.place.column,
+                message: found.message,
+            }),
+        }
+    }
+
     fn from_raw(raw: raw::File, report: &mut report::Report) -> Self {
         let mut proxy = planes::proxy(&raw.proxy.0, report);
         let registry = planes::control_plane(&raw.registry.0, &proxy, report);

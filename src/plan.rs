@@ -15,6 +15,7 @@ mod policies;
 mod present;
 mod routing;
 mod settings;
+mod unsaid;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,7 +203,7 @@ pub fn compare(old: &Config, new: &Config, present: &Present) -> Plan {
     changes.extend(of_services);
     let (routes, splits) = routing::changes(&old.routing, &new.routing, present);
     changes.extend(splits);
-    let plan = Plan {
+    let mut plan = Plan {
         valid: true,
         restart,
         changes,
@@ -211,16 +212,9 @@ pub fn compare(old: &Config, new: &Config, present: &Present) -> Plan {
         instances: instances::effects(old, new, present),
         ..Plan::default()
     };
-    let mut plan = plan.shorten();
-    if !plan.changes_anything() && old != new {
-        plan.changes.push(Change {
-            path: "configuration".to_owned(),
-            from: None,
-            to: None,
-            effect: Some("a file that it names has other contents".to_owned()),
-        });
-    }
-    plan
+    let unsaid = unsaid::changes(old, new, &plan);
+    plan.changes.extend(unsaid);
+    plan.shorten()
 }
 
 /// Each key whose value is another, below `prefix`.

@@ -18,7 +18,7 @@ mod report;
 mod scenario;
 mod world;
 
-pub use engine::run;
+pub use engine::{Halt, run};
 pub use report::{InstanceReport, Latency, Report};
 pub use scenario::{Mistake, Scenario, algorithms, named};
 

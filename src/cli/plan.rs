@@ -1,6 +1,5 @@
 //! `callboard plan`: what another configuration would change.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +9,10 @@ use reqwest::Method;
 
 use crate::client::Call;
 use crate::config::Config;
-use crate::plan::{Change, MAX_TEXT, Plan, Present};
+use crate::plan::{Change, Plan, Present};
 
-use super::escape;
 use super::remote::{self, Failure, Remote};
+use super::{escape, input};
 
 /// How long a plan may take; a service of twenty thousand instances takes a while to hash.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -80,7 +79,8 @@ fn between(old: &Path, new: &Path, err: &mut dyn Write) -> Result<Plan, u8> {
 
 /// The plan of a running callboard.
 fn running(remote: &Remote, file: &Path, err: &mut dyn Write) -> Result<Plan, u8> {
-    let text = read(file).map_err(|problem| {
+    let text = input::text(file).map_err(|error| {
+        let problem = format!("cannot be read: {error} (expected a configuration in YAML)");
         super::print(err, [format!("{}: {problem}", file.display())]);
         2
     })?;
@@ -95,17 +95,6 @@ fn running(remote: &Remote, file: &Path, err: &mut dyn Write) -> Result<Plan, u8
         })
     });
     asked.map_err(|failure| remote::exit_code(Err(failure), err))
-}
-
-fn read(file: &Path) -> Result<String, String> {
-    let text = fs::read_to_string(file)
-        .map_err(|error| format!("cannot be read: {error} (expected a configuration in YAML)"))?;
-    match text.len() {
-        length if length > MAX_TEXT => Err(format!(
-            "has {length} bytes (expected at most {MAX_TEXT} to ask a running callboard)"
-        )),
-        _ => Ok(text),
-    }
 }
 
 fn as_json(plan: &Plan, out: &mut dyn Write) -> io::Result<()> {
@@ -244,6 +233,8 @@ fn summary(plan: &Plan) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn files(old: &str, new: &str) -> (tempfile::TempDir, Arguments) {
@@ -290,6 +281,31 @@ mod tests {
             text.starts_with("DIR/new.yaml:2:10: defaults.drain: \"soon\" is"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_refused() {
+        let mut arguments = crate::cli::tests::plan(&["callboard", "plan"]);
+        arguments.config = Some("/dev/zero".into());
+        let mut err = Vec::new();
+        assert_eq!(run(&arguments, &mut Vec::new(), &mut err), 2);
+        let told = String::from_utf8(err).unwrap();
+        assert!(
+            told.starts_with("/dev/zero: cannot be read: longer than 1048576 bytes"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn what_has_a_service_say_the_default_is_no_change() {
+        for service in ["{}", "{balance: least_request}"] {
+            let (code, text) = told("{}", &format!("services: {{web: {service}}}"));
+            assert_eq!(
+                (code, text.as_str()),
+                (0, "No changes: DIR/new.yaml says what is in force.\n"),
+                "{service}"
+            );
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `callboard simulate`: the pickers over a made-up service.
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,11 +10,10 @@ use crate::cluster::policy::Policy;
 use crate::config::Config;
 use crate::simulate::{self, EXAMPLE, Report, Scenario};
 
+use super::input;
+use super::progress::Progress;
 use super::remote::{self, Failure, note};
 use super::table::Table;
-
-/// The longest description, in bytes.
-const MAX_TEXT: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -50,7 +48,7 @@ pub(super) struct Arguments {
 
 /// Runs it, and tells what came of it.
 pub(super) fn run(asked: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let reports = match reports(asked) {
+    let reports = match reports(asked, err) {
         Ok(reports) => reports,
         Err(problem) => {
             note(err, &problem);
@@ -65,11 +63,15 @@ pub(super) fn run(asked: &Arguments, out: &mut dyn Write, err: &mut dyn Write) -
     remote::exit_code(told.map_err(Failure::from), err)
 }
 
-fn reports(asked: &Arguments) -> Result<Vec<Report>, String> {
+fn reports(asked: &Arguments, err: &mut dyn Write) -> Result<Vec<Report>, String> {
     let Some(file) = asked.scenario.as_deref().filter(|_| !asked.example) else {
         return Ok(Vec::new());
     };
-    let text = read(file).map_err(|error| {
+    let text = match file == Path::new("-") {
+        true => input::text_from(io::stdin()),
+        false => input::text(file),
+    };
+    let text = text.map_err(|error| {
         format!(
             "{}: cannot be read: {error} (expected a scenario: --example shows one)",
             file.display()
@@ -87,25 +89,14 @@ fn reports(asked: &Arguments) -> Result<Vec<Report>, String> {
         None => vec![simulate::named(scenario.policy.balance.algorithm)],
     };
     let start = Instant::now();
+    let mut progress = Progress::new(err, start);
     let one = |(name, algorithm): (String, _)| {
         scenario.policy.balance.algorithm = algorithm;
-        simulate::run(&scenario, &name, start).map_err(|error| error.to_string())
+        let told = &mut |share| progress.tell(&name, share, Instant::now());
+        simulate::run(&scenario, &name, start, told)
+            .map_err(|halt| format!("{}: {halt}", file.display()))
     };
     algorithms.into_iter().map(one).collect()
-}
-
-fn read(file: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let source: Box<dyn Read> = match file == Path::new("-") {
-        true => Box::new(io::stdin()),
-        false => Box::new(fs::File::open(file)?),
-    };
-    let mut source = source.take(MAX_TEXT + 1);
-    source.read_to_string(&mut text)?;
-    match source.limit() {
-        0 => Err(io::Error::other(format!("longer than {MAX_TEXT} bytes"))),
-        _ => Ok(text),
-    }
 }
 
 fn policy(asked: &Arguments) -> Result<Option<Policy>, String> {

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Span, StrInput};
 use serde_yaml::Value;
 
 use super::report::{Finding, Place, is_secret};
@@ -63,6 +63,15 @@ impl Node {
         }
     }
 
+    /// How many values there are in it, itself included.
+    pub(super) fn size(&self) -> usize {
+        1 + match &self.content {
+            Content::Nothing | Content::Text(_) => 0,
+            Content::List(items) => items.iter().map(|item| item.node.size()).sum(),
+            Content::Map(entries) => entries.iter().map(|entry| entry.node.size()).sum::<usize>(),
+        }
+    }
+
     /// The same tree without its places.
     pub(super) fn to_value(&self) -> Value {
         match &self.content {
@@ -89,6 +98,43 @@ pub(super) fn parse(text: &str, findings: &mut Vec<Finding>) -> Option<Node> {
         around: Vec::new(),
     };
     reader.document().ok()
+}
+
+/// What is wrong with the outline of a text: that it nests deeper than a document may, or is no YAML;
+/// `None` if neither, whatever else may be wrong with it. Takes time in proportion to the text.
+pub(super) fn misshapen(text: &str) -> Option<Finding> {
+    let mut depth = 0_usize;
+    let mut parser = Parser::new_from_str(text);
+    while let Some(next) = parser.next_event() {
+        let (event, span) = match next {
+            Ok(next) => next,
+            Err(error) => return Some(unreadable(&error)),
+        };
+        match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) if depth >= MAX_DEPTH => {
+                return Some(Finding {
+                    place: Place::from(span.start),
+                    message: too_deep(),
+                });
+            }
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth -= 1,
+            Event::StreamEnd => break,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn too_deep() -> String {
+    format!("nested too deep (expected at most {MAX_DEPTH} levels)")
+}
+
+fn unreadable(error: &ScanError) -> Finding {
+    Finding {
+        place: Place::from(*error.marker()),
+        message: format!("not readable: {} (expected valid YAML)", error.info()),
+    }
 }
 
 struct Reader<'text, 'findings> {
@@ -233,8 +279,8 @@ impl<'text> Reader<'text, '_> {
         match self.parser.next_event() {
             Some(Ok((event, Span { start, .. }))) => Ok((event, Place::from(start))),
             Some(Err(error)) => {
-                let text = format!("not readable: {} (expected valid YAML)", error.info());
-                self.broken(Place::from(*error.marker()), text)
+                let Finding { place, message } = unreadable(&error);
+                self.broken(place, message)
             }
             None => Err(Broken),
         }
@@ -253,8 +299,7 @@ impl<'text> Reader<'text, '_> {
         if depth < MAX_DEPTH {
             return Ok(());
         }
-        let text = format!("nested too deep (expected at most {MAX_DEPTH} levels)");
-        self.broken(place, text)
+        self.broken(place, too_deep())
     }
 
     fn broken<T>(&mut self, place: Place, text: impl Into<String>) -> Result<T, Broken> {
@@ -360,7 +405,9 @@ mod tests {
     #[test]
     fn deep_nesting_ends_with_a_finding_and_not_with_the_stack() {
         for unit in ["[", "{a: ", "- ", "? ", "{", "- a: "] {
-            assert!(!findings(&unit.repeat(20_000)).is_empty(), "{unit}");
+            let text = unit.repeat(20_000);
+            assert!(!findings(&text).is_empty(), "{unit}");
+            assert!(misshapen(&text).is_some(), "{unit}");
         }
     }
 

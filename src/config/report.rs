@@ -10,6 +10,10 @@ use super::scalar::shortened;
 
 /// How many errors one file is told of.
 pub(super) const MAX_ERRORS: usize = 100;
+/// How many values are read in search of them: each error may cost another reading of the whole.
+const MAX_READ: usize = 1_000_000;
+/// How many errors even the largest file is told of.
+const MIN_ERRORS: usize = 5;
 
 /// A position in the text; both parts count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,12 +167,15 @@ pub(super) struct Report {
     pub(super) root: Node,
     errors: Vec<Finding>,
     warnings: Vec<Finding>,
+    /// How many of either are told.
+    most: usize,
 }
 
 impl Report {
     /// Starts with what reading the document found.
     pub(super) fn new(root: Node, errors: Vec<Finding>) -> Self {
         Self {
+            most: (MAX_READ / root.size()).clamp(MIN_ERRORS, MAX_ERRORS),
             root,
             errors,
             warnings: Vec::new(),
@@ -177,12 +184,18 @@ impl Report {
 
     /// The value at `path` keeps the file from being used.
     pub(super) fn error(&mut self, path: &Path, message: impl fmt::Display) {
+        if self.full() {
+            return;
+        }
         let finding = self.at_value(path, message);
         self.errors.push(finding);
     }
 
     /// The key at `path` keeps the file from being used; the message is about the mapping around it.
     pub(super) fn error_at_key(&mut self, path: &Path, message: impl fmt::Display) {
+        if self.full() {
+            return;
+        }
         let around = path.0.split_last().map_or(&[][..], |(_, around)| around);
         let around = Spot::find(&self.root, around);
         let spot = Spot::find(&self.root, &path.0);
@@ -193,6 +206,9 @@ impl Report {
 
     /// The value at `path` is accepted, but not what it may seem.
     pub(super) fn warning(&mut self, path: &Path, message: impl fmt::Display) {
+        if self.warnings.len() > self.most {
+            return;
+        }
         let finding = self.at_value(path, message);
         self.warnings.push(finding);
     }
@@ -241,7 +257,7 @@ impl Report {
 
     /// Whether no further error would be told.
     pub(super) fn full(&self) -> bool {
-        self.errors.len() > MAX_ERRORS
+        self.errors.len() > self.most
     }
 
     fn at_value(&self, path: &Path, message: impl fmt::Display) -> Finding {
@@ -257,18 +273,22 @@ impl Report {
     /// The warnings, or the errors if there are any; each in the order of the file.
     pub(super) fn finish(self, file: &str) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         if self.errors.is_empty() {
-            Ok(diagnostics(file, self.warnings))
+            Ok(told(file, self.warnings, self.most))
         } else {
-            Err(diagnostics(file, self.errors))
+            Err(told(file, self.errors, self.most))
         }
     }
 }
 
 /// Findings as they are told, in the order of the file, at most [`MAX_ERRORS`] and then how many
 /// more there are.
-pub(super) fn diagnostics(file: &str, mut findings: Vec<Finding>) -> Vec<Diagnostic> {
+pub(super) fn diagnostics(file: &str, findings: Vec<Finding>) -> Vec<Diagnostic> {
+    told(file, findings, MAX_ERRORS)
+}
+
+fn told(file: &str, mut findings: Vec<Finding>, most: usize) -> Vec<Diagnostic> {
     findings.sort_by_key(|finding| finding.place);
-    let surplus = findings.split_off(findings.len().min(MAX_ERRORS));
+    let surplus = findings.split_off(findings.len().min(most));
     if let Some(first) = surplus.first() {
         findings.push(Finding {
             place: first.place,

@@ -2,10 +2,12 @@
 
 mod agenda;
 mod demand;
+mod halt;
 mod host;
+mod line;
 mod stage;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,24 +27,41 @@ use super::world::{End, Time, nanos};
 use agenda::{Agenda, Event};
 use demand::Demand;
 use host::Host;
+use line::Line;
+
+pub use halt::Halt;
 
 /// The time between two steps of what time alone brings about.
 const STEP: Time = 50_000_000;
 /// What instances answer that fail a request.
 const STATUS: u16 = 503;
+/// How often it is told how far a run is, in events.
+const TELL_EVERY: u64 = 1 << 16;
 
-/// Runs a scenario from `start`, which is any moment: time passes in the simulation only.
+/// Runs a scenario from `start`, which is any moment: time passes in the simulation only. `progress` is
+/// told now and then which share of it is done, 0 to 1.
 ///
 /// # Errors
-/// None that a scenario could bring about: only when a name that is known to be good is none.
-pub fn run(scenario: &Scenario, balance: &str, start: Instant) -> Result<Report, NameError> {
+/// [`Halt`], when more is in flight than can be borne.
+pub fn run(
+    scenario: &Scenario,
+    balance: &str,
+    start: Instant,
+    progress: &mut dyn FnMut(f64),
+) -> Result<Report, Halt> {
     pick::seed(scenario.seed);
     let mut run = Run::new(scenario, start)?;
     run.begin();
+    let mut events = 0_u64;
     while !run.is_over()
         && let Some(event) = run.agenda.pass()
     {
         run.happen(event);
+        halt::unless_bearable(run.in_flight(), run.agenda.now())?;
+        events += 1;
+        if events.is_multiple_of(TELL_EVERY) {
+            progress(run.demand.share(run.agenda.now()));
+        }
     }
     Ok(run.report(balance))
 }
@@ -61,15 +80,13 @@ struct Run<'a> {
     by_key: HashMap<u64, usize>,
     places: Vec<Option<Request>>,
     free: Vec<usize>,
-    line: VecDeque<(usize, u64)>,
-    waiting: usize,
+    line: Line,
     done: u64,
     latency: Figures,
     report: Report,
 }
 
 struct Request {
-    number: u64,
     came: Time,
     hash: u64,
     tried: Tried,
@@ -94,8 +111,7 @@ impl<'a> Run<'a> {
             by_key: HashMap::new(),
             places: Vec::new(),
             free: Vec::new(),
-            line: VecDeque::new(),
-            waiting: 0,
+            line: Line::default(),
             done: 0,
             latency: Figures::default(),
             report: Report::default(),
@@ -115,6 +131,10 @@ impl<'a> Run<'a> {
         self.agenda.at(STEP, Event::Step);
     }
 
+    fn in_flight(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
     /// Whether no request comes any more and none is on its way.
     fn is_over(&self) -> bool {
         !self.demand.lasts(self.agenda.now()) && self.done == self.demand.came()
@@ -124,13 +144,13 @@ impl<'a> Run<'a> {
         match event {
             Event::Arrival => self.arrive(),
             Event::End(place, end) => self.end(place, end),
-            Event::GiveUp(place, number) => {
-                let waits = |request: &Request| request.number == number && request.pick.is_none();
-                if self.places[place].as_ref().is_some_and(waits) {
-                    self.waiting -= 1;
+            Event::GiveUp => {
+                self.line.watched();
+                while let Some(place) = self.line.pop_late(self.agenda.now()) {
                     self.report.turned_away += 1;
                     self.leave(place);
                 }
+                self.watch_line();
             }
             Event::Probe(host) => self.probe(host),
             Event::Step => {
@@ -148,11 +168,9 @@ impl<'a> Run<'a> {
         if let Some(wait) = self.demand.until_next() {
             self.agenda.after(wait, Event::Arrival);
         }
-        let (number, hash) = self.demand.draw();
         let request = Request {
-            number,
             came: self.agenda.now(),
-            hash,
+            hash: self.demand.draw(),
             tried: Tried::default(),
             retries: 0,
             pick: None,
@@ -177,37 +195,35 @@ impl<'a> Run<'a> {
     }
 
     fn queue(&mut self, place: usize) {
-        if self.waiting >= self.policy.limits.queue as usize {
+        if self.line.len() >= self.policy.limits.queue as usize {
             self.report.turned_away += 1;
             return self.leave(place);
         }
-        let Some(request) = &self.places[place] else {
-            return;
-        };
-        let number = request.number;
-        self.waiting += 1;
         self.report.queued += 1;
-        self.line.push_back((place, number));
-        let patience = self.policy.limits.queue_timeout;
-        self.agenda
-            .after(patience.as_nanos() as Time, Event::GiveUp(place, number));
+        let patience = self.policy.limits.queue_timeout.as_nanos() as Time;
+        let until = self.agenda.now().saturating_add(patience);
+        self.line.join(place, until);
+        self.watch_line();
+    }
+
+    fn watch_line(&mut self) {
+        if let Some(time) = self.line.watch() {
+            self.agenda.at(time, Event::GiveUp);
+        }
     }
 
     /// Lets in whoever waits, the first first.
     fn serve_line(&mut self) {
-        while let Some(&(place, number)) = self.line.front() {
-            let request = self.places[place].as_ref();
-            let waits = |request: &&Request| request.number == number && request.pick.is_none();
-            let Some(request) = request.filter(waits) else {
-                self.line.pop_front();
+        while let Some(place) = self.line.first() {
+            let Some(request) = &self.places[place] else {
+                self.line.pop();
                 continue;
             };
             let picked = self
                 .cluster
                 .pick(request.hash, &request.tried, self.moment());
             let Ok(pick) = picked else { return };
-            self.line.pop_front();
-            self.waiting -= 1;
+            self.line.pop();
             self.give(place, pick);
         }
     }

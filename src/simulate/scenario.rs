@@ -97,6 +97,7 @@ impl Scenario {
     /// # Errors
     /// [`Mistake`], with the key that is wrong.
     pub fn parse(text: &str, policy: Option<Policy>) -> Result<Self, Mistake> {
+        Config::check_outline("line", text).map_err(|found| Mistake(found.to_string()))?;
         let file: File = serde_yaml::from_str(text).map_err(|error| Mistake(error.to_string()))?;
         let policy = match (policy, file.policy) {
             (Some(_), Some(_)) => {

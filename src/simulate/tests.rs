@@ -12,7 +12,7 @@ fn parsed(text: &str) -> Scenario {
 }
 
 fn report(text: &str) -> Report {
-    run(&parsed(text), "", Instant::now()).unwrap()
+    run(&parsed(text), "", Instant::now(), &mut |_| ()).unwrap()
 }
 
 fn share(report: &Report, id: &str) -> f64 {
@@ -74,8 +74,8 @@ instances:
 fn a_run_does_not_depend_on_when_it_is_started() {
     let scenario = parsed(EXAMPLE);
     let start = Instant::now();
-    let [one, other] =
-        [start, start + Duration::from_secs(1_000)].map(|start| run(&scenario, "", start).unwrap());
+    let [one, other] = [start, start + Duration::from_secs(1_000)]
+        .map(|start| run(&scenario, "", start, &mut |_| ()).unwrap());
     assert_eq!(one, other);
 }
 
@@ -89,6 +89,62 @@ fn a_run_without_a_near_end_is_refused() {
     assert!(told.starts_with("load.requests / load.rate"), "{told}");
     let forever = parsed("load: {concurrency: 1, think: 1d, requests: 1000}\ninstances: [{id: a}]");
     assert!(forever.load.until.is_some());
+}
+
+#[test]
+fn more_in_flight_than_can_be_borne_ends_the_run() {
+    let scenario = parsed(
+        "load: {rate: 1000000, requests: 100000000}
+instances: [{id: a, latency: {mean: 168h, distribution: fixed}}]
+policy: {timeouts: {request: 168h}}",
+    );
+    let mut told = Vec::new();
+    let halt = run(&scenario, "", Instant::now(), &mut |share| told.push(share)).unwrap_err();
+    assert!(
+        halt.to_string()
+            .starts_with("load.rate is too high: after 1 s"),
+        "{halt}"
+    );
+    // What is told of the way there is the share of the requests.
+    assert!(told.len() > 10 && told.is_sorted(), "{told:?}");
+    assert!(
+        told.iter().all(|share| (0.0..0.02).contains(share)),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn nesting_without_an_end_is_refused_before_it_is_read() {
+    for (depth, refusal) in [
+        (
+            40,
+            "line:2:40: nested too deep (expected at most 32 levels)",
+        ),
+        (
+            200_000,
+            "line:2:264: not readable: recursion limit exceeded (expected valid YAML)",
+        ),
+    ] {
+        let text = format!(
+            "load: {{rate: 1, requests: 1}}\npolicy: {}",
+            "[".repeat(depth)
+        );
+        let told = Scenario::parse(&text, None).unwrap_err().to_string();
+        assert_eq!(told, refusal);
+    }
+}
+
+#[test]
+fn who_waited_for_long_enough_leaves_and_who_came_later_stays() {
+    let report = report(
+        "policy: {limits: {in_flight_per_instance: 1, queue: 100, queue_timeout: 1s}, retry: off}
+load: {rate: 40, duration: 60s}
+instances: [{id: a, latency: {mean: 50ms, distribution: fixed}}]",
+    );
+    // Half of them are too many, and nobody is served who waited for more than a second.
+    assert!(report.turned_away > 40 * 60 / 3, "{report:?}");
+    assert!(report.answered > 20 * 60 * 9 / 10, "{report:?}");
+    assert!(report.latency.max < 1.1, "{report:?}");
 }
 
 proptest! {

@@ -13,8 +13,10 @@ pub(super) struct Worker {
     latency: Latency,
     errors: f64,
     events: Vec<Event>,
-    /// When each of its places is free again; `None` if there is no end of them.
-    places: Option<BinaryHeap<Reverse<Time>>>,
+    /// How many places it has; `None` if there is no end of them.
+    capacity: Option<usize>,
+    /// When each of its places that are taken is free again.
+    taken: BinaryHeap<Reverse<Time>>,
 }
 
 /// What comes of a request.
@@ -37,9 +39,8 @@ impl Worker {
             latency: member.latency,
             errors: member.errors,
             events: member.events.clone(),
-            places: member
-                .capacity
-                .map(|places| (0..places).map(|_| Reverse(0)).collect()),
+            capacity: member.capacity,
+            taken: BinaryHeap::new(),
         }
     }
 
@@ -48,18 +49,15 @@ impl Worker {
         if self.is_down(now) {
             return (now, End::Refused);
         }
-        let begins = match &mut self.places {
-            None => now,
-            Some(places) => places.pop().map_or(now, |Reverse(free)| free.max(now)),
-        };
+        let begins = self.free_from(now);
         let slow: f64 = self.at(begins).map(|event| event.slow).product();
         let ends = begins.saturating_add(nanos(draw(self.latency, rng) * slow));
         let goes_down = self.events.iter().filter(|event| event.down);
         let goes_down = goes_down.map(|event| event.at.as_nanos() as Time);
         let broken = goes_down.filter(|at| (now..ends).contains(at)).min();
-        if let Some(places) = &mut self.places {
+        if self.capacity.is_some() {
             // What it had to do is gone when it comes up again.
-            places.push(Reverse(broken.unwrap_or(ends)));
+            self.taken.push(Reverse(broken.unwrap_or(ends)));
         }
         if let Some(broken) = broken {
             return (broken, End::Broken);
@@ -71,6 +69,19 @@ impl Worker {
         match rng.f64() < errors {
             true => (ends, End::Faulted),
             false => (ends, End::Answered),
+        }
+    }
+
+    /// When it has a place for a request that comes at `now`. That place is no longer among the taken.
+    fn free_from(&mut self, now: Time) -> Time {
+        while self.taken.peek().is_some_and(|Reverse(free)| *free <= now) {
+            self.taken.pop();
+        }
+        match self.capacity {
+            Some(capacity) if self.taken.len() >= capacity => {
+                self.taken.pop().map_or(now, |Reverse(free)| free)
+            }
+            _ => now,
         }
     }
 

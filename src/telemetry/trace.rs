@@ -18,6 +18,7 @@ mod export;
 mod parent;
 mod resource;
 mod spans;
+mod state;
 mod warnings;
 
 use std::num::NonZeroU32;
@@ -42,9 +43,6 @@ pub static STATE_NAME: HeaderName = HeaderName::from_static(STATE);
 pub const SAMPLE: f64 = 0.01;
 /// The most traces begun by clients that are sampled in a second, unless it is set.
 pub const LIMIT: u32 = 1_000;
-/// The longest `tracestate` that is passed on, in bytes, all of its lines together. 512 have to be
-/// (W3C Trace Context, section 3.3.1.5).
-const MAX_STATE: usize = 2_048;
 
 /// Where traces go.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,7 +91,7 @@ impl Context {
                 parent: Some(parent.span),
                 sampled: parent.sampled && allowed(),
                 random: parent.random,
-                has_state: has_state(headers),
+                has_state: state::is_given(headers),
             },
             None => Self {
                 trace: fastrand::u128(..).max(1),
@@ -110,12 +108,6 @@ impl Context {
     pub fn parent_for(&self, span: u64) -> HeaderValue {
         parent::header(self.trace, span, self.sampled, self.random)
     }
-}
-
-/// Whether there is a `tracestate` to pass on.
-fn has_state(headers: &HeaderMap) -> bool {
-    let mut lines = headers.get_all(&STATE_NAME).iter().peekable();
-    lines.peek().is_some() && lines.map(|line| line.len() + 1).sum::<usize>() <= MAX_STATE
 }
 
 /// What exports spans.

@@ -255,7 +255,7 @@ impl Default for Client {
 impl PartialEq for Client {
     fn eq(&self, other: &Self) -> bool {
         self.settings == other.settings
-            && self.host_suffix == other.host_suffix
+            && (self.settings.server_name.is_some() || self.host_suffix == other.host_suffix)
             && self.current.load().fingerprint == other.current.load().fingerprint
     }
 }

@@ -66,7 +66,15 @@ async fn an_instance_that_cannot_be_connected_to_is_passed_over() {
     let dead = Talker::start("dead").await;
     callboard.register_talker("db", &live).await;
     callboard.register_talker("db", &dead).await;
+    let port = dead.port;
     drop(dead);
+    eventually("nobody takes its connections", || async {
+        TcpStream::connect(("127.0.0.1", port))
+            .await
+            .err()
+            .map(drop)
+    })
+    .await;
     let (_streams, names) = connect(&callboard, 8).await;
     assert_eq!(tally(names), [("live".to_owned(), 8)]);
 }

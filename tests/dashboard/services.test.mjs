@@ -26,6 +26,17 @@ test("a service appears while the page is open, and its requests count", async (
   await page.getByRole("heading", { name: "Services", level: 1 }).waitFor();
 });
 
+test("what is no view is nothing, whatever it is called", async (t) => {
+  const board = await callboard(t);
+  const page = await open(t, chromium, board);
+  for (const name of ["__proto__", "constructor", "toString", "nothing"]) {
+    await page.getByRole("heading", { name: "Services", level: 1 }).waitFor();
+    await page.evaluate((name) => (location.hash = `#/${name}`), name);
+    await page.getByRole("heading", { name: "There is nothing here", level: 1 }).waitFor();
+    await page.evaluate(() => (location.hash = "#/services?sort=__proto__"));
+  }
+});
+
 test("services are searched and sorted, and the address says how", async (t) => {
   const board = await callboard(t);
   const port = await backend(t);

@@ -443,6 +443,26 @@ fn shapes_that_do_not_fit_are_named_in_words_of_the_file() {
 }
 
 #[test]
+fn the_larger_a_file_is_the_fewer_of_its_faults_are_looked_for() {
+    for (keys, told) in [(40_000, 24), (90_000, 11), (130_000, 7)] {
+        let text: String = (0..keys).map(|key| format!("{key}: 1\n")).collect();
+        let errors = Config::parse("f", &text).unwrap_err();
+        assert_eq!(errors.len(), told + 1);
+        assert!(
+            errors[told]
+                .message
+                .starts_with("there is more from here on")
+        );
+    }
+    // Those as well that are found one by one when all is read.
+    let names: String = (0..20_000)
+        .map(|name| format!("  \"{name}!\": {{}}\n"))
+        .collect();
+    let errors = Config::parse("f", &format!("services:\n{names}")).unwrap_err();
+    assert_eq!(errors.len(), 50);
+}
+
+#[test]
 fn a_file_full_of_faults_is_told_of_the_first_hundred() {
     let text: String = (0..2_000).map(|key| format!("k{key}: 1\n")).collect();
     let errors = Config::parse("f", &text).unwrap_err();

@@ -24,7 +24,9 @@ let leave = new AbortController();
 function choose({ view, part }) {
   if (view === "services") return part === null ? services : service;
   if (view === "explain") return part === null ? explain : request;
-  return { journal, routes }[view] ?? null;
+  if (view === "journal") return journal;
+  if (view === "routes") return routes;
+  return null;
 }
 
 /** Shows what the address names. A view gets a signal that aborts when it is left. */

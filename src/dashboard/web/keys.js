@@ -3,7 +3,7 @@
 import { help } from "./dialogs.js";
 import { go, link } from "./router.js";
 
-const VIEWS = { s: "services", j: "journal", r: "routes", e: "explain" };
+const VIEWS = new Map(Object.entries({ s: "services", j: "journal", r: "routes", e: "explain" }));
 
 /** Listens to the keyboard. */
 export function listen() {
@@ -14,7 +14,7 @@ export function listen() {
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const begun = prefix;
     prefix = event.key === "g";
-    if (begun && VIEWS[event.key]) go(link(VIEWS[event.key]));
+    if (begun && VIEWS.has(event.key)) go(link(VIEWS.get(event.key)));
     else if (event.key === "/") document.querySelector("main input[type=search]")?.focus();
     else if (event.key === "?") help();
     else return;

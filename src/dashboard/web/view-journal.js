@@ -24,7 +24,7 @@ const COLUMNS = [
   { key: "why", title: "Why" },
 ];
 
-const SIGNS = { registered: "+", patched: "~", drained: "▽", undrained: "△", deregistered: "−", expired: "×" };
+const SIGNS = new Map(Object.entries({ registered: "+", patched: "~", drained: "▽", undrained: "△", deregistered: "−", expired: "×" }));
 
 export function render({ main, params, signal }) {
   let service = params.get("service") ?? "";
@@ -99,7 +99,7 @@ function cells(entry) {
   const who = by.actor === "client" ? [by.token, by.peer].filter(Boolean).join(" from ") : by.actor === "registry" ? by.registry : by.actor;
   return {
     at: h("time", { datetime: entry.at, title: momentOf(entry.at) }, timeOf(entry.at)),
-    change: h("span", { class: "change" }, h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[entry.change] ?? "·"), entry.change),
+    change: h("span", { class: "change" }, h("span", { class: "sign", "aria-hidden": "true" }, SIGNS.get(entry.change) ?? "·"), entry.change),
     service: h("a", { href: link("services", entry.service) }, entry.service),
     id: entry.id,
     by: who,

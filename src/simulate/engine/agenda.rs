@@ -11,8 +11,8 @@ pub(super) enum Event {
     Arrival,
     /// A try of the request in this place ends.
     End(usize, End),
-    /// The request in this place, with this number, has waited long enough.
-    GiveUp(usize, u64),
+    /// Who is first in the line may have waited long enough.
+    GiveUp,
     /// An instance is probed.
     Probe(usize),
     Step,

@@ -67,12 +67,22 @@ impl<'a> Demand<'a> {
         }
     }
 
-    /// One more request comes: its number, and its hash.
-    pub(super) fn draw(&mut self) -> (u64, u64) {
+    /// How much of it has come at `now`, 0 to 1.
+    pub(super) fn share(&self, now: Time) -> f64 {
+        let of_requests = self.came as f64 / self.load.requests as f64;
+        let of_time = self
+            .load
+            .until
+            .map_or(0.0, |until| now as f64 / 1e9 / until.as_secs_f64());
+        of_requests.max(of_time).min(1.0)
+    }
+
+    /// One more request comes: its hash.
+    pub(super) fn draw(&mut self) -> u64 {
         self.came += 1;
         let draw = self.rng.f64() * self.keys.last().copied().unwrap_or_default();
         let key = self.keys.partition_point(|&end| end <= draw);
-        (self.came, hash::of(format!("key-{key}").as_bytes()))
+        hash::of(format!("key-{key}").as_bytes())
     }
 }
 

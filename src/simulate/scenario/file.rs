@@ -16,6 +16,8 @@ const MAX_INSTANCES: usize = 1_000;
 const MAX_REQUESTS: u64 = 100_000_000;
 /// The most keys, and the most clients of a closed loop.
 const MAX_CROWD: usize = 1_000_000;
+/// The most events of one instance: each request looks at all of them.
+const MAX_EVENTS: usize = 100;
 /// The longest time that is simulated, and the longest within it.
 const MAX_TIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -222,6 +224,12 @@ fn member(place: &str, file: &FileMember) -> Result<Member, Mistake> {
             100_000.0,
         )?;
     }
+    within(
+        &format!("{place}.events, their number,"),
+        file.events.len() as f64,
+        0.0,
+        MAX_EVENTS as f64,
+    )?;
     let events: Result<Vec<_>, _> = (file.events.iter().enumerate())
         .map(|(number, event)| happening(&format!("{place}.events[{number}]"), event))
         .collect();
