@@ -32,8 +32,8 @@ pub(super) struct Arguments {
 
 /// What is seen of an instance that drains.
 enum Seen {
-    /// It has so many requests in flight.
-    Busy(u64),
+    /// It has so many requests in flight; of one that is about to leave that is not known.
+    Busy(Option<u64>),
     /// It has none; what the API says of it.
     Idle(Answer),
     /// It left.
@@ -80,7 +80,7 @@ impl Arguments {
         loop {
             let mut busy = None;
             match self.look(client).await {
-                Ok(Seen::Busy(requests)) => (heard, busy) = (Instant::now(), Some(requests)),
+                Ok(Seen::Busy(requests)) => (heard, busy) = (Instant::now(), requests),
                 Ok(Seen::Idle(body)) => {
                     let took = in_tenths(began.elapsed());
                     let words = format!("is drained: nothing is in flight after {took}");
@@ -117,8 +117,8 @@ impl Arguments {
         let instance = instances::read(client, &answer, &self.target.id)?;
         Ok(match instance.in_flight {
             _ if !instance.draining => Seen::Resumed,
-            Some(busy) if busy > 0 => Seen::Busy(busy),
-            _ => Seen::Idle(answer),
+            Some(0) => Seen::Idle(answer),
+            busy => Seen::Busy(busy),
         })
     }
 
