@@ -49,22 +49,23 @@ problems! {
     /// Of a call that needs no token and reads nothing but its parameters.
     Open: InvalidFields;
     /// Of a call that looks at a list.
-    ListProblems: Unauthenticated InvalidToken InsufficientScope InvalidFields RateLimited;
+    ListProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin InvalidFields
+        RateLimited;
     /// Of a call that follows figures.
-    LiveProblems: Unauthenticated InvalidToken InsufficientScope InvalidFields RateLimited
-        LimitReached;
+    LiveProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin InvalidFields
+        RateLimited LimitReached;
     /// Of a call that looks at one service.
-    ServiceProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute UnknownService
-        InvalidFields RateLimited;
+    ServiceProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin NoSuchRoute
+        UnknownService InvalidFields RateLimited;
     /// Of a call that looks at the instances of a service, now or then.
-    InstancesProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute Forgotten
-        InvalidFields RateLimited Unavailable;
+    InstancesProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin NoSuchRoute
+        Forgotten InvalidFields RateLimited Unavailable;
     /// Of a call that looks at the journal.
-    JournalProblems: Unauthenticated InvalidToken InsufficientScope InvalidFields RateLimited
-        Unavailable;
+    JournalProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin InvalidFields
+        RateLimited Unavailable;
     /// Of a call that looks at one instance.
-    InstanceProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute UnknownInstance
-        InvalidFields RateLimited;
+    InstanceProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin NoSuchRoute
+        UnknownInstance InvalidFields RateLimited;
     /// Of a registration.
     RegistrationProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken
         InsufficientScope CrossOrigin NotOwner NoSuchRoute UnknownInstance Fenced ReadOnly TooLarge
@@ -82,13 +83,14 @@ problems! {
         UnknownInstance Fenced ReadOnly InvalidFields RateLimited Unavailable StorageFull;
     /// Of a sign-out.
     LeavingProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin NotOwner NoSuchRoute
-        UnknownInstance Fenced DrainEnded ReadOnly InvalidFields RateLimited Unavailable StorageFull;
+        UnknownInstance Fenced DrainEnded ReadOnly InvalidFields RateLimited Unavailable
+        StorageFull;
     /// Of a call that looks at one route.
-    RouteProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute UnknownRoute
-        InvalidFields RateLimited;
+    RouteProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin NoSuchRoute
+        UnknownRoute InvalidFields RateLimited;
     /// Of a call that looks at one request's explanation.
-    ExplainProblems: Unauthenticated InvalidToken InsufficientScope NoSuchRoute UnknownRequest
-        InvalidFields RateLimited;
+    ExplainProblems: Unauthenticated InvalidToken InsufficientScope CrossOrigin NoSuchRoute
+        UnknownRequest InvalidFields RateLimited;
     /// Of a call that changes a route's split.
     SplitProblems: MalformedJson BrokenBody SlowBody Unauthenticated InvalidToken InsufficientScope
         CrossOrigin NoSuchRoute UnknownRoute Stale TooLarge InvalidFields RateLimited Unavailable

@@ -100,7 +100,7 @@ impl Kind {
             Self::CrossOrigin => (
                 S::FORBIDDEN,
                 "urn:callboard:problem:cross-origin",
-                "Another site's page may not change the registry",
+                "Another site's page may not use the registry",
             ),
             Self::NoSuchRoute => (
                 S::NOT_FOUND,
