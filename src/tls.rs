@@ -9,6 +9,7 @@ mod client;
 mod files;
 mod handshake;
 mod identity;
+mod ocsp;
 mod server;
 mod sessions;
 mod shown;

@@ -10,12 +10,12 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
-use x509_parser::asn1_rs::{Any, Enumerated, FromDer, Tag};
+use x509_parser::asn1_rs::FromDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
-use super::CertificateFiles;
 use super::files::{self, Wrong};
+use super::{CertificateFiles, ocsp};
 
 /// A certificate with its key, and the names it is for.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Certificate {
         let (_, parsed) = X509Certificate::from_der(leaf)
             .map_err(|error| damaged(&files.cert, &error.to_string()))?;
         if let (Some(path), Some(response)) = (&files.ocsp, &ocsp) {
-            check_ocsp(path, response, &parsed)?;
+            ocsp::check(path, response, parsed.raw_serial())?;
         }
         let (names, validity) = (names(&parsed), validity(&parsed));
         certified.ocsp = ocsp;
@@ -137,33 +137,4 @@ pub(super) fn validity(certificate: &X509Certificate<'_>) -> (SystemTime, System
         moment(validity.not_before.timestamp()),
         moment(validity.not_after.timestamp()),
     )
-}
-
-/// Whether this is a response, a successful one, and of this certificate (RFC 6960, section 4.2.1).
-/// Clients close the connection when they are shown another one.
-fn check_ocsp(
-    path: &Path,
-    response: &[u8],
-    certificate: &X509Certificate<'_>,
-) -> Result<(), Wrong> {
-    let wrong = |what: &str| Wrong::new("ocsp", path, what);
-    let expected = "is no OCSP response (expected one in DER, as openssl ocsp -respout writes it)";
-    let (rest, sequence) = Any::from_der(response).map_err(|_| wrong(expected))?;
-    if !rest.is_empty() || sequence.header.tag() != Tag::Sequence {
-        return Err(wrong(expected));
-    }
-    let (_, status) = Enumerated::from_der(sequence.data).map_err(|_| wrong(expected))?;
-    if status.0 != 0 {
-        return Err(wrong(
-            "is an OCSP response without an answer (expected one of status successful)",
-        ));
-    }
-    let serial = certificate.raw_serial();
-    let mut pieces = response.windows(serial.len().max(1));
-    if !pieces.any(|piece| piece == serial) {
-        return Err(wrong(
-            "is an OCSP response about another certificate (expected one about the first in cert)",
-        ));
-    }
-    Ok(())
 }
