@@ -3,6 +3,7 @@
 //! These are the settings; [`table::Routes`] is what requests are matched against.
 
 pub mod explain;
+mod index;
 mod kept;
 pub mod path;
 mod sides;

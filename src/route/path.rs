@@ -18,6 +18,9 @@ pub fn prefix(text: &str) -> &str {
 /// path after it was matched may end up outside the route's prefix.
 pub fn has_dot_segment(path: &str) -> bool {
     let path = path.split(['?', '#']).next().unwrap_or(path);
+    if memchr::memchr2(b'.', b'%', path.as_bytes()).is_none() {
+        return false;
+    }
     path.split(['/', '\\']).any(is_dot_segment)
 }
 

@@ -1,12 +1,11 @@
-//! The routes as requests meet them: indexed by host, immutable, swapped whole on a reload.
+//! The routes as requests meet them: indexed by host and path, immutable, swapped whole on a reload.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use foldhash::fast::RandomState;
 use http::{HeaderMap, Method};
 
+use super::index::Index;
 use super::path::{is_below, prefix};
 use super::sides::Sides;
 use super::{DefaultRoutes, Match, Route, Routing};
@@ -51,10 +50,7 @@ pub struct Routes {
     pub(super) labels: Vec<Arc<str>>,
     /// The split of each of them.
     sides: Vec<Sides>,
-    /// For each host that a route names in full: the routes that name it, in order.
-    by_host: HashMap<String, Vec<usize>, RandomState>,
-    /// The routes that name no host or a wildcard, in order.
-    other_hosts: Vec<usize>,
+    index: Index,
     pub(super) default_routes: Option<DefaultRoutes>,
 }
 
@@ -69,16 +65,6 @@ impl Routes {
             normalize(&mut route.matches.path);
             normalize(&mut route.strip_prefix);
         }
-        let mut by_host: HashMap<String, Vec<usize>, RandomState> = HashMap::default();
-        let mut other_hosts = Vec::new();
-        for (index, route) in routes.iter().enumerate() {
-            match &route.matches.host {
-                Some(host) if !host.starts_with("*.") => {
-                    by_host.entry(host.clone()).or_default().push(index);
-                }
-                _ => other_hosts.push(index),
-            }
-        }
         let label = |(place, route): (usize, &Route)| match &route.name {
             Some(name) => Arc::from(name.as_str()),
             None => Arc::from(format!("routes[{place}]")),
@@ -88,8 +74,7 @@ impl Routes {
             sides: (routes.iter())
                 .map(|route| Sides::new(&route.destinations))
                 .collect(),
-            by_host,
-            other_hosts,
+            index: Index::new(routes.iter().map(|route| &route.matches)),
             routes,
             default_routes,
         }
@@ -119,9 +104,8 @@ impl Routes {
         host: Option<&str>,
         draw: impl FnOnce(&Route) -> u64,
     ) -> Option<Found<'_>> {
-        let named = host.and_then(|host| self.by_host.get(host));
-        let index = in_order(named.map_or(&[], Vec::as_slice), &self.other_hosts)
-            .find(|&index| self.routes[index].matches.admits(request, host))?;
+        let admits = |index: usize| self.routes[index].matches.admits(request, host);
+        let index = self.index.first(host, request.path, admits)?;
         let route = &self.routes[index];
         let side = self.sides[index].side(|| draw(route))?;
         let strip = route.strip_prefix.as_deref().unwrap_or_default();
@@ -209,20 +193,6 @@ pub(super) fn client_is(pattern: &str, name: &str) -> bool {
         }
         (None, None) => pattern == name,
     }
-}
-
-/// The numbers of two ascending lists, ascending.
-fn in_order<'a>(mut left: &'a [usize], mut right: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
-    std::iter::from_fn(move || {
-        let next = match (left.first(), right.first()) {
-            (Some(a), Some(b)) if a > b => &mut right,
-            (None, _) => &mut right,
-            _ => &mut left,
-        };
-        let (&first, rest) = next.split_first()?;
-        *next = rest;
-        Some(first)
-    })
 }
 
 fn normalize(path: &mut Option<String>) {
