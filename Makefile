@@ -36,7 +36,7 @@ demo: setup ## Shows requests spreading over services that join, leave and get k
 	@scripts/demo.sh
 
 .PHONY: test
-test: check test-rust test-schema test-examples test-tour test-demo test-prove test-dashboard test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
+test: check test-rust test-paths test-schema test-examples test-tour test-demo test-prove test-dashboard test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
 	@echo "make test: all passed"
 
 .PHONY: check
@@ -54,6 +54,15 @@ test-rust: setup peers
 	cargo build --locked --bin callboard --example hello
 	cargo test --locked
 	@for file in conf/*.yaml; do $(DEBUG_BIN) check --config "$$file" || exit 1; done
+
+# What is about neither requests over HTTP/1 nor what becomes of them is no different there.
+NOT_OF_PATHS := access_log_files:: acme:: addresses:: commands damage:: dashboard:: durability:: grpc http2_ journal \
+	native_ planning:: prometheus:: proving:: pulling scopes:: simulating:: starting:: tcp_ tokens:: top:: \
+	upgrading watching_crowd:: lean_path::
+
+.PHONY: test-paths
+test-paths: test-rust
+	CALLBOARD_LEAN_PATH=off cargo test --locked --test behaviour -- $(NOT_OF_PATHS:%=--skip %)
 
 .PHONY: test-schema
 test-schema: test-rust

@@ -74,7 +74,7 @@ pub struct Config {
     pub routing: Routing,
 }
 
-/// The data plane's process-wide settings. `trusted_proxies`, `clients` and what the handshakes of
+/// The data plane's process-wide settings. `trusted_proxies`, `clients`, `lean_path` and what the handshakes of
 /// listeners with TLS go by can change without a restart.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proxy {
@@ -88,6 +88,8 @@ pub struct Proxy {
     pub shutdown_grace: Duration,
     /// What clients may send.
     pub clients: Clients,
+    /// Whether simple requests are served without Pingora's proxy.
+    pub lean_path: bool,
     /// The socket at which another process asks to take over; `None` is nowhere.
     pub upgrade_socket: Option<PathBuf>,
     /// Where certificates are had from that listeners ask for by name.
@@ -158,6 +160,7 @@ impl Default for Proxy {
             trusted_proxies: TrustedProxies::default(),
             shutdown_grace: Duration::from_secs(30),
             clients: Clients::default(),
+            lean_path: true,
             upgrade_socket: Some(PathBuf::from("data/callboard.sock")),
             acme: None,
         }

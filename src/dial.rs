@@ -21,7 +21,7 @@ use crate::tls::{Client, Credentials};
 
 pub use fault::{TlsFault, tls_fault};
 pub use http2::to_http2;
-pub use stream::{Handshake, Stream, open};
+pub use stream::{Handshake, Stream, fault_kind, open};
 
 /// How many requests a connection of HTTP/2 carries at a time, unless the instance allows fewer.
 const MAX_STREAMS: usize = 100;

@@ -29,6 +29,10 @@
 //! round again, if the settings and the budget let it, with the endpoints tried so far, which are not
 //! picked twice.
 //!
+//! *Two paths.* What a connection of HTTP/1.1 brings is served on a lean path of callboard's own
+//! (`proxy::lean`) if it is as simple as most requests are, and by Pingora's proxy otherwise. Both go by the
+//! same decisions; they differ in who reads and writes.
+//!
 //! *Connections.* A [`Listener`](proxy::listener::Listener) says what becomes of its connections
 //! ([`proxy::connection`]): a PROXY header is read, TLS is spoken, and then HTTP/1.1, HTTP/2, or bytes
 //! that go to an instance as they are ([`proxy::tcp`]). A request that is answered with another
@@ -50,6 +54,7 @@
 //! grpc        the statuses of gRPC
 //! sse         server-sent events out of bytes
 //! tls         certificates, and whom callboard believes
+//! fields      the header fields of a message, as a map or as the bytes that came
 //! figures     what is counted
 //! acme        certificates from an ACME server
 //! dial        connections to instances
@@ -110,6 +115,7 @@ pub mod config;
 pub mod dashboard;
 pub mod dial;
 pub mod endpoint;
+pub mod fields;
 pub mod figures;
 pub mod files;
 pub mod grpc;

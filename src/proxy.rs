@@ -2,6 +2,7 @@
 //! Pingora calls them; each does its phase and leaves what the next one needs in the [`Context`].
 
 mod aim;
+mod asked;
 mod attempt;
 pub mod clients;
 pub mod connection;
@@ -14,8 +15,10 @@ pub mod gate;
 mod grpc;
 mod hash_key;
 mod headers;
+mod hear;
 mod hedge;
 mod hints;
+mod lean;
 pub mod listener;
 mod mirror;
 mod patience;
@@ -47,7 +50,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 
 use crate::acme::Challenges;
@@ -55,17 +58,21 @@ use crate::cluster::clusters::Clusters;
 use crate::grpc::Code;
 use crate::route::splits::Splits;
 use crate::telemetry::Telemetry;
-use crate::telemetry::record::Outcome;
 
 use aim::limit_body;
+use asked::Asked;
 use attempt::Attempt;
 use clients::Clients;
+use connection::Client;
 use context::Context;
 use exchange::Exchange;
 use failure::Failure;
 use forwarded::TrustedProxies;
 use gate::Gate;
+use hear::Heard;
 use mirror::Mirrors;
+use retry::Replay;
+use trail::{CutOff, Ended};
 use verdict::Verdict;
 
 /// How long a client may take to accept a piece of the response.
@@ -77,9 +84,12 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// What clients may send.
     pub clients: Clients,
+    /// Whether simple requests take the [lean path](lean).
+    pub lean_path: bool,
 }
 
-/// callboard's data plane as a Pingora application.
+/// callboard's data plane as a Pingora application. Clones share all there is.
+#[derive(Clone)]
 pub struct DataPlane {
     clusters: Clusters,
     splits: Arc<Splits>,
@@ -120,6 +130,22 @@ impl DataPlane {
     }
 }
 
+impl DataPlane {
+    /// Does what else there is to do before a request that has a target goes to an instance; says whether
+    /// it is answered.
+    async fn begin(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        mirror::begin(self, session, context);
+        if upgrade::is_asked(session) {
+            return Box::pin(upgrade::answer(self, session, context)).await;
+        }
+        match context.target()?.policy.retry.hedge {
+            // Boxed, or every request would make room for what few do.
+            Some(hedge) => Box::pin(hedge::answer(self, session, context, hedge)).await,
+            None => Ok(false),
+        }
+    }
+}
+
 /// Settles how the client is spoken with.
 fn prepare(session: &mut Session) {
     session.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
@@ -147,6 +173,10 @@ impl ProxyHttp for DataPlane {
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         prepare(session);
+        if let Some(handed) = connection::of(session).and_then(Client::take_handed) {
+            *context = *handed;
+            return self.begin(session, context).await;
+        }
         if let Some(challenges) = &self.challenges
             && let Some(proof) = proof::asked_for(challenges, session)
         {
@@ -156,19 +186,15 @@ impl ProxyHttp for DataPlane {
             proof::answer(session, proof, self.gate.is_closing()).await?;
             return Ok(true);
         }
-        let aimed = self.aim(session, context);
+        let aimed = self.aim(Asked::of(session), context);
+        if context.trail.is_told_of() && session.req_header().version == Version::HTTP_2 {
+            let cut = CutOff::new(&self.telemetry, session, context);
+            context.trail.may_be_cut_off(cut);
+        }
         match aimed.and_then(|target| limit_body(session, &target.rules).map(|()| target)) {
             Ok(target) => {
                 context.target = Some(target);
-                mirror::begin(self, session, context);
-                if upgrade::is_asked(session) {
-                    return Box::pin(upgrade::answer(self, session, context)).await;
-                }
-                match context.target()?.policy.retry.hedge {
-                    // Boxed, or every request would make room for what few do.
-                    Some(hedge) => Box::pin(hedge::answer(self, session, context, hedge)).await,
-                    None => Ok(false),
-                }
+                self.begin(session, context).await
             }
             Err(failure) => {
                 let is_call = context.call.is_some();
@@ -205,7 +231,7 @@ impl ProxyHttp for DataPlane {
     ) -> Box<Error> {
         debug!("{}: connect to {}: {error}", context.name(), peer._address);
         let now = Instant::now();
-        context.unconnected(peer, &mut error, now);
+        context.unconnected(&peer._address, &mut error, now);
         context.note_lost(now);
         error
     }
@@ -256,15 +282,8 @@ impl ProxyHttp for DataPlane {
         ends: bool,
         context: &mut Context,
     ) -> Result<()> {
-        let now = Instant::now();
-        let first_byte = context.target()?.rules.timeouts.first_byte;
-        if let Some(attempt) = &mut context.attempt {
-            let length = body.as_ref().map_or(0, Bytes::len);
-            attempt.pass_request(length, ends, &mut context.arrival, now);
-        }
-        if let Some(attempt) = &context.attempt {
-            attempt.await_head(context.deadlines(), first_byte, now);
-        }
+        let length = body.as_ref().map_or(0, Bytes::len);
+        context.pass_request(length, ends, Instant::now())?;
         mirror::add(self, session, context, body.as_ref(), ends);
         (context.call.as_mut()).map_or(Ok(()), |call| call.pass_request(body, ends))
     }
@@ -276,45 +295,27 @@ impl ProxyHttp for DataPlane {
         context: &mut Context,
     ) -> Result<()> {
         let now = Instant::now();
-        let switches = response.status == StatusCode::SWITCHING_PROTOCOLS;
-        if switches && !session.is_upgrade_req() {
-            return Err(Error::new_up(ErrorType::Custom(
-                "it switched protocols unasked",
-            )));
-        }
-        // An answer to what was not sent in full may have waited behind what was being sent.
+        let verdict = Verdict::of(context.call.as_deref(), response, SystemTime::now);
         let asked = context.attempt.as_ref().is_some_and(Attempt::has_asked);
-        if asked && watchdog::fired().is_some() {
-            let late = Error::explain(ErrorType::ReadTimedout, "the answer crossed its deadline");
-            return Err(late.into_up());
-        }
-        if response.status.is_informational() && !switches {
-            if context.attempt.as_mut().is_some_and(Attempt::floods) {
-                return Err(Error::new_up(ErrorType::Custom(
-                    "interim answers without end",
-                )));
-            }
+        let heard = Heard {
+            status: response.status,
+            fields: (&response.headers).into(),
+            verdict,
+            may_switch: session.is_upgrade_req(),
+        };
+        if !context.hear(heard, Replay::of(session), now)? {
             return Ok(());
         }
-        if let Some(pick) = &context.pick
-            && let Some(timeout) = hints::keep_alive(&response.headers)
-        {
-            pick.endpoint().announce_keep_alive(timeout);
-        }
-        let verdict = Verdict::of(context.call.as_deref(), response, SystemTime::now);
-        let status = response.status;
-        (context.trail).ended(|| Outcome::Answered(status), now - context.arrived());
-        if let (Some(pick), Some(counters)) = (&context.pick, context.trail.counters()) {
-            counters.heard(now.saturating_duration_since(pick.started()));
-        }
-        context.weigh(session, verdict, now)?;
         if let Some(attempt) = &mut context.attempt {
             if attempt.is_shared() && (!asked || verdict.is_over) {
                 // Who is done with a request closes its stream, and a body that then finds it closed
                 // costs the client its connection, which is better said.
                 session.set_keepalive(None);
             }
-            attempt.answer(&session.req_header().method, response);
+            attempt.answer(
+                response.status,
+                attempt::ends_with_connection(&session.req_header().method, response),
+            );
         }
         context.await_body(false, now)
     }
@@ -419,7 +420,7 @@ impl ProxyHttp for DataPlane {
     ) -> Box<Error> {
         let mut error = error.more_context(format!("instance at {}", peer._address));
         let now = Instant::now();
-        context.broken(session, peer, &mut error, reused, now);
+        context.broken(Replay::of(session), &peer._address, &mut error, reused, now);
         context.note_broken(&error, now);
         error
     }
@@ -462,7 +463,7 @@ impl ProxyHttp for DataPlane {
     async fn logging(&self, session: &mut Session, _: Option<&Error>, context: &mut Context) {
         // A response without a body has had no other end than this.
         watchdog::clear();
-        trail::finish(&self.telemetry, session, context);
+        trail::finish(&self.telemetry, &Ended::of(session), context);
     }
 
     /// A failing instance would fill Pingora's log with a line per request; what operators need is

@@ -68,7 +68,7 @@ pub use handover::TakeOverError;
 const PROBE_CONCURRENCY: usize = 256;
 /// How long the last lines of the access log may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// Idle connections kept per worker thread to all instances together.
+/// Idle connections kept per worker thread to all instances together, on each of the two paths.
 const UPSTREAM_POOL: usize = 4_096;
 /// How long the end of the process waits for the last traces to be exported.
 const TRACES_GRACE: Duration = Duration::from_secs(1);
@@ -333,6 +333,7 @@ fn request_settings(config: &Config) -> Settings {
     Settings {
         trusted_proxies: config.proxy.trusted_proxies.clone(),
         clients: config.proxy.clients.clone(),
+        lean_path: config.proxy.lean_path,
     }
 }
 

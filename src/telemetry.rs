@@ -25,8 +25,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
-use http::HeaderMap;
 
+use crate::fields::Fields;
 use crate::figures::statuses::Statuses;
 use crate::figures::traffic::Requests;
 
@@ -151,7 +151,7 @@ impl Telemetry {
     }
 
     /// Draws who wants to know of the request from `client` with these `headers`.
-    pub fn watch(&self, headers: &HeaderMap, client: IpAddr) -> Watch {
+    pub fn watch(&self, headers: Fields<'_>, client: IpAddr) -> Watch {
         let settings = self.settings.load();
         let access_log = settings.access_log.as_ref();
         Watch {
@@ -178,7 +178,7 @@ impl Telemetry {
     pub fn explain(&self, record: &Record<'_>, notes: Notes) {
         let settings = self.settings.load();
         let is_asked = (settings.explain.as_ref())
-            .is_some_and(|settings| settings.is_asked(record.headers, record.client));
+            .is_some_and(|settings| settings.is_asked(record.headers.into(), record.client));
         self.explanations
             .keep(Explanation::new(record, notes, is_asked));
     }

@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("instance", &["names", "address"]),
     ("grpc", &[]),
     ("sse", &[]),
+    ("fields", &[]),
     ("figures", &[]),
     ("tls", &["units", "files"]),
     ("acme", &["units", "files", "tls"]),
@@ -43,12 +44,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "balance", "health",
         ],
     ),
-    ("route", &["names", "balance"]),
+    ("route", &["names", "fields", "balance"]),
     (
         "telemetry",
         &[
-            "names", "address", "units", "instance", "grpc", "figures", "balance", "health",
-            "cluster", "route",
+            "names", "address", "units", "instance", "grpc", "fields", "figures", "balance",
+            "health", "cluster", "route",
         ],
     ),
     (
@@ -59,6 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "units",
             "instance",
             "grpc",
+            "fields",
             "figures",
             "tls",
             "acme",

@@ -49,6 +49,13 @@ struct Terms {
 }
 
 impl Cluster {
+    /// The endpoint that [`Cluster::acquire`] would give at once, if it would.
+    pub fn acquire_now(self: &Arc<Self>, hash: u64, tried: &Tried, now: Instant) -> Option<Pick> {
+        // What is explained is explained by the whole of it.
+        let is_simple = self.line.is_empty() && tried.eye().is_none();
+        is_simple.then(|| self.pick(hash, tried, now).ok())?
+    }
+
     /// Chooses an endpoint as [`Cluster::pick`] does, and waits for one as the policy says, at most
     /// until `deadline`. Dropping the future gives the place in the line up.
     ///

@@ -40,6 +40,7 @@ pub(super) fn proxy(raw: &raw::Proxy, report: &mut Report) -> Proxy {
         },
         shutdown_grace: (raw.shutdown_grace.as_ref()).map_or(default.shutdown_grace, |raw| raw.0),
         clients: clients(&raw.clients.0, default.clients),
+        lean_path: (raw.lean_path.as_ref()).map_or(default.lean_path, |raw| raw.0),
         upgrade_socket: default.upgrade_socket,
         acme: (raw.acme.as_ref()).and_then(|Section(raw)| {
             let path = Path::default().key("proxy").key("acme");

@@ -56,6 +56,7 @@ mappings! {
         zone: Option<ZoneName>,
         upgrade_socket: Option<SocketPath>,
         clients: Section<Clients>,
+        lean_path: Option<Switch>,
         #[serde(deserialize_with = "given")]
         acme: Option<Section<Acme>>,
     }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use pingora::ErrorType;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -64,6 +65,20 @@ pub async fn open(
     };
     let opened = timeout(within, opening).await;
     opened.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// What kind of fault of Pingora's an `error` of [`open`] is.
+pub fn fault_kind(error: &io::Error) -> ErrorType {
+    use io::ErrorKind::{
+        ConnectionRefused, HostUnreachable, InvalidData, NetworkUnreachable, TimedOut,
+    };
+    match error.kind() {
+        ConnectionRefused => ErrorType::ConnectRefused,
+        TimedOut => ErrorType::ConnectTimedout,
+        HostUnreachable | NetworkUnreachable => ErrorType::ConnectNoRoute,
+        InvalidData => ErrorType::TLSHandshakeFailure,
+        _ => ErrorType::ConnectError,
+    }
 }
 
 impl Handshake<'_> {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::Version;
 use pingora_proxy::Session;
 
 use crate::cluster::Cluster;
@@ -14,53 +13,47 @@ use crate::route::table::{Found, Request};
 use crate::telemetry::explain::{Policy, Routed};
 use crate::tls::Identity;
 
+use super::asked::Asked;
 use super::context::{Context, Target};
 use super::counters::Counters;
 use super::failure::Failure;
 use super::rules::Rules;
-use super::trail::CutOff;
-use super::{DataPlane, connection, hash_key, headers, mirror};
+use super::{DataPlane, connection, hash_key, mirror};
 
 impl DataPlane {
     /// Finds out where a request goes and what it is known by.
-    pub(super) fn aim(&self, session: &Session, context: &mut Context) -> Result<Target, Failure> {
+    pub(super) fn aim(&self, asked: Asked<'_>, context: &mut Context) -> Result<Target, Failure> {
         let settings = self.settings.load();
-        let head = session.req_header();
-        context.identify(session, &settings.trusted_proxies);
-        let watch = self.telemetry.watch(&head.headers, context.client);
+        context.identify(asked, &settings.trusted_proxies);
+        let watch = self.telemetry.watch(asked.fields, context.client);
         if watch.explained {
             context.tried.explain();
         }
-        let is_told_of = watch.wants_record();
         context.trail.begin(watch);
-        if is_told_of && head.version == Version::HTTP_2 {
-            let cut = CutOff::new(&self.telemetry, session, context);
-            context.trail.may_be_cut_off(cut);
-        }
-        let path = head.uri.path();
-        if !headers::names_host(head) {
+        let path = asked.path();
+        if !asked.names_host() {
             return Err(Failure::bad_host());
         }
         if has_dot_segment(path) {
             return Err(Failure::dot_segment());
         }
         let request = Request {
-            host: headers::host(head),
+            host: asked.host(),
             path,
-            method: &head.method,
-            headers: &head.headers,
-            client: connection::identity(session).map_or(&[], Identity::names),
+            method: asked.method,
+            headers: asked.fields,
+            client: asked.identity.map_or(&[], Identity::names),
         };
         let client = context.client;
         let live = self.splits.live();
         let found = live.table.find(&request, |route| {
-            hash_key::draw(route.split_on.as_ref(), head, client)
+            hash_key::draw(route.split_on.as_ref(), asked, client)
         });
         if let Some(notes) = context.trail.notes() {
             let split_on = (found.as_ref())
                 .and_then(|found| found.route)
                 .and_then(|route| route.split_on.as_ref())
-                .filter(|part| hash_key::has(part, head));
+                .filter(|part| hash_key::has(part, asked));
             notes.routed = Some(Routed {
                 why: live.table.explain(&request, found.as_ref()),
                 by: split_on.map_or_else(|| "chance".into(), |part| part.to_string().into()),
@@ -75,7 +68,7 @@ impl DataPlane {
         if context.call.is_none() {
             context.copy = found
                 .route
-                .and_then(|route| mirror::draw(route, head, found.strip));
+                .and_then(|route| mirror::draw(route, asked, found.strip));
         }
         let policy = cluster.policy();
         let overrides = found.route.map(|route| &route.overrides);
@@ -87,14 +80,14 @@ impl DataPlane {
             call.govern(&mut rules.timeouts);
         }
         let balance = &policy.balance;
-        let hash = hash_key::of(&balance.hash_on, head, context.client);
+        let hash = hash_key::of(&balance.hash_on, asked, context.client);
         if let Some(notes) = context.trail.notes() {
             notes.copied_to = (context.copy.as_ref()).map(|copy| copy.service().as_str().into());
             notes.policy = Some(Policy {
                 algorithm: balance.algorithm,
                 hash_on: balance.hash_on.to_string().into(),
                 hash: balance.algorithm.hashes().then_some(hash),
-                has_part: hash_key::has(&balance.hash_on, head),
+                has_part: hash_key::has(&balance.hash_on, asked),
             });
         }
         Ok(Target {
@@ -148,12 +141,22 @@ impl Context {
 
 /// Holds the request's body to the limit of its service or route.
 pub(super) fn limit_body(session: &Session, rules: &Rules) -> Result<(), Failure> {
+    if let Some(most) = most_of_body(Asked::of(session), rules)? {
+        connection::limit_body(session, most);
+    }
+    Ok(())
+}
+
+/// The most bytes that the request's body may have, if there is a limit.
+///
+/// # Errors
+/// When its head says that it has more.
+pub(super) fn most_of_body(asked: Asked<'_>, rules: &Rules) -> Result<Option<u64>, Failure> {
     let Some(most) = rules.max_body else {
-        return Ok(());
+        return Ok(None);
     };
-    if headers::content_length(session.req_header()).is_some_and(|length| length > most) {
+    if asked.content_length().is_some_and(|length| length > most) {
         return Err(Failure::body_too_long(most));
     }
-    connection::limit_body(session, most);
-    Ok(())
+    Ok(Some(most))
 }

@@ -4,7 +4,7 @@
 //! What a limit counts: `request` is about waiting, so the time in which a body arrives from the client
 //! is taken off; an upload is not cut because it is long. `first_byte` starts when the last of the
 //! request has been passed on. From the head of the response on, `between_bytes` counts the silence
-//! of the instance, see [`watchdog`]. `total` runs from the arrival of the request's head, whatever
+//! of the instance since it was last heard or sent something, see [`watchdog`]. `total` runs from the arrival of the request's head, whatever
 //! happens. A connection that has switched protocols belongs to the two ends and has no limits.
 
 use std::os::fd::RawFd;
@@ -40,6 +40,8 @@ enum Stage {
     Asked { whole: bool },
     /// It has; `until_close` when nothing but the end of the connection ends the body.
     Answering { until_close: bool },
+    /// The response is over.
+    Answered,
     /// The connection has switched protocols.
     Upgraded,
 }
@@ -147,16 +149,26 @@ impl Attempt {
         self.interim > MAX_INTERIM
     }
 
-    /// The head of the response to a request with this method has come.
-    pub(super) fn answer(&mut self, method: &Method, response: &ResponseHeader) {
-        self.stage = if response.status == StatusCode::SWITCHING_PROTOCOLS {
+    /// The head of a response with this status has come; `until_close` if only the end of a connection
+    /// ends it.
+    pub(super) fn answer(&mut self, status: StatusCode, until_close: bool) {
+        self.stage = if status == StatusCode::SWITCHING_PROTOCOLS {
             watchdog::clear();
             Stage::Upgraded
         } else {
             Stage::Answering {
-                until_close: !self.is_shared() && ends_with_connection(method, response),
+                until_close: !self.is_shared() && until_close,
             }
         };
+    }
+
+    /// A part of the request was passed on to who answers already, and may wait for it: a silence counts
+    /// anew.
+    pub(super) fn await_more(&self, total: Option<Instant>, silence: Duration, now: Instant) {
+        let is_open = matches!(self.stage, Stage::Answering { .. });
+        if is_open && (watchdog::fired().is_none() || self.is_shared()) {
+            watchdog::set(self.file, Limit::Flow { silence, total }, now);
+        }
     }
 
     /// Sets the limits on the rest of the response. `ends` tells that there is none.
@@ -164,7 +176,7 @@ impl Attempt {
     /// # Errors
     /// When a limit has been reached that cut the response.
     pub(super) fn await_body(
-        &self,
+        &mut self,
         ends: bool,
         total: Option<Instant>,
         silence: Duration,
@@ -174,6 +186,7 @@ impl Attempt {
             return Ok(());
         };
         if ends {
+            self.stage = Stage::Answered;
             let cut = until_close && watchdog::fired().is_some();
             watchdog::clear();
             return if cut { Err(cut_off()) } else { Ok(()) };
@@ -181,9 +194,7 @@ impl Attempt {
         if total.is_some_and(|total| total <= now) {
             return Err(cut_off());
         }
-        if watchdog::fired().is_none() || self.is_shared() {
-            watchdog::set(self.file, Limit::Flow { silence, total }, now);
-        }
+        self.await_more(total, silence, now);
         Ok(())
     }
 }

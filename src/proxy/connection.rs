@@ -34,6 +34,7 @@ use tokio::time::timeout;
 
 use super::failure::Failure;
 use super::gate::Gate;
+use super::lean::{Lean, Pool};
 use super::listener::{Listener, Protocol};
 use super::tcp::counts::Counts;
 use super::tcp::{self, Ends};
@@ -48,6 +49,8 @@ pub(super) use alarm::Alarm;
 pub(super) use client::{Client, Parted};
 pub(super) use closing::close;
 use closing::part;
+pub(super) use framing::Chunks;
+pub(super) use head::Plain;
 pub(super) use http2::Passed;
 pub use socket::Socket;
 pub(super) use wire::{Wire, has_error, is_broken, unbuffered};
@@ -55,6 +58,8 @@ pub(super) use wire::{Wire, has_error, is_broken, unbuffered};
 /// What serves clients' connections.
 pub struct Connections {
     proxy: Arc<HttpProxy<DataPlane>>,
+    lean: Lean,
+    pool: Arc<Pool>,
     settings: Arc<ArcSwap<Settings>>,
     gate: Arc<Gate>,
     closing: ShutdownWatch,
@@ -74,11 +79,14 @@ impl Connections {
         closing: ShutdownWatch,
         counts: Arc<Counts>,
     ) -> Arc<Self> {
+        let pool = Arc::new(Pool::new(conf.threads, conf.upstream_keepalive_pool_size));
         Arc::new(Self {
             settings: Arc::clone(&data_plane.settings),
             gate: Arc::clone(&data_plane.gate),
             telemetry: Arc::clone(&data_plane.telemetry),
             clusters: data_plane.clusters.clone(),
+            lean: Lean::new(data_plane.clone(), Arc::clone(&pool)),
+            pool,
             proxy: Arc::new(http_proxy(conf, data_plane)),
             closing,
             counts,
@@ -88,6 +96,11 @@ impl Connections {
     /// The gate that counts them.
     pub fn gate(&self) -> &Arc<Gate> {
         &self.gate
+    }
+
+    /// Looks after the connections that are kept to instances, for as long as it is polled.
+    pub async fn keep_house(&self) {
+        self.pool.sweep().await;
     }
 
     /// Serves a connection until it ends. Whoever accepted it counts it at the gate.
@@ -101,7 +114,7 @@ impl Connections {
         let _open = self.counts.accept(&listener);
         if listener.proxy_protocol {
             let within = self.settings.load().clients.head_timeout;
-            match timeout(within, proxied::read(&mut socket)).await {
+            match timeout(within, Box::pin(proxied::read(&mut socket))).await {
                 Ok(Ok(said)) => {
                     if let Some((client, destination)) = said.ends {
                         (peer, local) = (Some(client), Some(destination));
@@ -126,7 +139,7 @@ impl Connections {
             (Protocol::Http, None) => Box::pin(self.speak(socket, peer)).await,
         };
         match served {
-            Ok(Some(parted)) => part(parted).await,
+            Ok(Some(parted)) => Box::pin(part(parted)).await,
             Ok(None) => {}
             Err(error) => debug!("a client left before it was served: {error}"),
         }

@@ -1,20 +1,21 @@
 //! What one request carries through the phases.
 
+use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use pingora::http::RequestHeader;
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
-use pingora_proxy::Session;
 
+use crate::address::Address;
 use crate::cluster::Cluster;
 use crate::cluster::pick::{Outcome, Pick, Tried};
 use crate::cluster::policy::Policy;
 use crate::grpc::Code;
 
+use super::asked::Asked;
 use super::attempt::{Arrival, Attempt, Deadlines};
 use super::failure::Failure;
 use super::forwarded::TrustedProxies;
@@ -66,6 +67,14 @@ pub(super) struct Target {
     pub(super) strip: usize,
 }
 
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("id", &self.name())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Context {
     pub(super) fn new(inside: Inside, arrived: Instant) -> Self {
         Self {
@@ -88,14 +97,12 @@ impl Context {
     }
 
     /// Takes down who the request is from and what it is called.
-    pub(super) fn identify(&mut self, session: &Session, trusted: &TrustedProxies) {
-        let head = session.req_header();
-        self.request_id = Some(request_id::of(head));
-        self.call = Call::of(head);
-        let peer = session.client_addr().and_then(|address| address.as_inet());
-        let peer = peer.map(|peer| peer.ip().to_canonical());
+    pub(super) fn identify(&mut self, asked: Asked<'_>, trusted: &TrustedProxies) {
+        self.request_id = Some(request_id::of(asked.fields));
+        self.call = Call::of(asked.method, asked.fields);
+        let peer = asked.peer_ip();
         self.peer_is_trusted = trusted.believes(peer);
-        self.client = trusted.client(peer, &head.headers);
+        self.client = trusted.client(peer, asked.fields);
     }
 
     pub(super) fn request_id(&self) -> &HeaderValue {
@@ -144,12 +151,12 @@ impl Context {
 
     /// What ends a request for which no time is left.
     pub(super) fn too_late(&self) -> Failure {
-        self.ran_out(self.deadlines().head.1, None)
+        self.ran_out(self.deadlines().head.1, None::<&Address>)
     }
 
     /// What ends a request for which this setting ran out, while waiting for an instance if one is
     /// named.
-    pub(super) fn ran_out(&self, timer: Timer, peer: Option<&HttpPeer>) -> Failure {
+    pub(super) fn ran_out(&self, timer: Timer, address: Option<&impl Display>) -> Failure {
         let limit = self.target.as_ref().and_then(|target| {
             let timeouts = &target.rules.timeouts;
             match timer {
@@ -159,7 +166,6 @@ impl Context {
                 Timer::Total => timeouts.total,
             }
         });
-        let address = peer.map(|peer| &peer._address);
         let limit = limit.unwrap_or_default();
         let is_given = self.call.as_ref().is_some_and(|call| call.is_given(limit));
         if timer == Timer::Total && is_given {
@@ -172,12 +178,32 @@ impl Context {
     ///
     /// # Errors
     /// When a limit has been reached that cut the response.
-    pub(super) fn await_body(&self, ends: bool, now: Instant) -> Result<()> {
-        let (Some(attempt), Some(target)) = (&self.attempt, &self.target) else {
+    pub(super) fn await_body(&mut self, ends: bool, now: Instant) -> Result<()> {
+        let total = self.deadlines().total;
+        let (Some(attempt), Some(target)) = (&mut self.attempt, &self.target) else {
             return Ok(());
         };
         let silence = target.rules.timeouts.between_bytes;
-        attempt.await_body(ends, self.deadlines().total, silence, now)
+        attempt.await_body(ends, total, silence, now)
+    }
+
+    /// Counts a part of the request's body that is passed on in the present try, and sets the limits that
+    /// hold from now on; `ends` tells that it is the last.
+    ///
+    /// # Errors
+    /// Never once `request_filter` has let the request pass.
+    pub(super) fn pass_request(&mut self, length: usize, ends: bool, now: Instant) -> Result<()> {
+        let timeouts = &self.target()?.rules.timeouts;
+        let (first_byte, silence) = (timeouts.first_byte, timeouts.between_bytes);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.pass_request(length, ends, &mut self.arrival, now);
+        }
+        let deadlines = self.deadlines();
+        if let Some(attempt) = &self.attempt {
+            attempt.await_head(deadlines, first_byte, now);
+            attempt.await_more(deadlines.total, silence, now);
+        }
+        Ok(())
     }
 
     pub(super) fn report(&mut self, outcome: Outcome, now: Instant) {

@@ -161,7 +161,7 @@ impl Exchange {
                 match converse(&mut session, request, parent.clone(), timeouts, deadline).await {
                     Ok(head) => {
                         let endpoint = pick.endpoint();
-                        if let Some(timeout) = hints::keep_alive(&head.headers) {
+                        if let Some(timeout) = hints::keep_alive((&head.headers).into()) {
                             endpoint.announce_keep_alive(timeout);
                         }
                         let group_key = peer::of(&pick).group_key;

@@ -184,7 +184,7 @@ impl Failure {
         session: &mut Session,
         request_id: &HeaderValue,
     ) -> Result<()> {
-        if let Some(flavor) = Flavor::of(session.req_header()) {
+        if let Some(flavor) = flavor_of(session) {
             return grpc::refuse(session, flavor, &self.ending(), request_id).await;
         }
         let (response, body) = self.response(request_id)?;
@@ -200,14 +200,19 @@ impl Failure {
         request_id: &HeaderValue,
         leaves: bool,
     ) -> Result<()> {
-        let is_call = Flavor::of(session.req_header()).is_some();
-        if is_call || leaves || self.kind == Kind::BadRequest || !session.is_body_empty() {
+        let is_call = flavor_of(session).is_some();
+        if is_call || leaves || !self.keeps_connection() || !session.is_body_empty() {
             return self.answer(session, request_id).await;
         }
         let (response, body) = self.response(request_id)?;
         let head = Box::new(response);
         session.write_response_header(head, false).await?;
         session.write_response_body(Some(body), true).await
+    }
+
+    /// Whether a client that is answered this before anything was done may go on.
+    pub(super) fn keeps_connection(&self) -> bool {
+        self.kind != Kind::BadRequest
     }
 
     /// Ends a call whose answer has begun; says whether it could.
@@ -281,6 +286,12 @@ impl Failure {
         };
         serde_json::to_vec(&problem).unwrap_or_default()
     }
+}
+
+/// How the request is written, if it is a call.
+fn flavor_of(session: &Session) -> Option<Flavor> {
+    let head = session.req_header();
+    Flavor::of(&head.method, (&head.headers).into())
 }
 
 /// A string of RFC 8941: printable ASCII in quotes, anything else as `?`.

@@ -2,8 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use http::HeaderMap;
+use http::HeaderName;
 use ipnet::IpNet;
+
+use crate::fields::Fields;
+
+/// Names those whom a request was sent for.
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Whose forwarding headers are believed. By default, nobody's.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -29,13 +34,14 @@ impl TrustedProxies {
     /// The client on whose behalf `peer` sent a request: the last address in `X-Forwarded-For` that
     /// is not itself a trusted proxy's. What stands before it may be anyone's invention. Whoever came over
     /// a Unix socket, and on nobody's behalf, has the unspecified address.
-    pub fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> IpAddr {
+    pub fn client(&self, peer: Option<IpAddr>, fields: Fields<'_>) -> IpAddr {
         let mut client = peer.unwrap_or(NOWHERE);
         if !self.believes(peer) {
             return client;
         }
-        let lines = headers.get_all("x-forwarded-for").iter().rev();
-        for hop in lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',')) {
+        let lines = fields.all(&FORWARDED_FOR).rev();
+        let lines = lines.map(|line| str::from_utf8(line).unwrap_or_default());
+        for hop in lines.flat_map(|line| line.rsplit(',')) {
             match parse_hop(hop.trim()) {
                 Some(hop) => client = hop,
                 None => break,
@@ -62,6 +68,8 @@ fn parse_hop(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn client(trusted: &[&str], peer: &str, lines: &[&str]) -> String {
@@ -75,7 +83,9 @@ mod tests {
         for line in lines {
             headers.append("x-forwarded-for", line.parse().unwrap());
         }
-        trusted.client(peer.parse().ok(), &headers).to_string()
+        trusted
+            .client(peer.parse().ok(), (&headers).into())
+            .to_string()
     }
 
     #[test]

@@ -32,6 +32,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 
 use crate::cluster::policy::Timeouts;
+use crate::fields::Fields;
 use crate::grpc::Code;
 
 pub(super) use answer::{Ending, break_off, refuse};
@@ -55,12 +56,12 @@ pub(super) enum Flavor {
 }
 
 impl Flavor {
-    /// How `request` is written, if it is a call.
-    pub(super) fn of(request: &RequestHeader) -> Option<Self> {
-        if request.method != Method::POST {
+    /// How a request is written, if it is a call.
+    pub(super) fn of(method: &Method, fields: Fields<'_>) -> Option<Self> {
+        if *method != Method::POST {
             return None;
         }
-        Some(split(request.headers.get(header::CONTENT_TYPE)?)?.0)
+        Some(split(fields.first(&header::CONTENT_TYPE)?)?.0)
     }
 
     fn media_type(self) -> &'static str {
@@ -73,8 +74,7 @@ impl Flavor {
 }
 
 /// A content type as its flavor and what follows, such as `+proto`; `None` if it is none of gRPC.
-fn split(content_type: &HeaderValue) -> Option<(Flavor, &[u8])> {
-    let value = content_type.as_bytes();
+fn split(value: &[u8]) -> Option<(Flavor, &[u8])> {
     let flavors = [Flavor::WebText, Flavor::Web, Flavor::Native];
     flavors.into_iter().find_map(|flavor| {
         let (name, rest) = value.split_at_checked(flavor.media_type().len())?;
@@ -116,13 +116,13 @@ pub(super) enum Head {
 }
 
 impl Call {
-    /// The call that `request` is, if it is one.
-    pub(super) fn of(request: &RequestHeader) -> Option<Box<Self>> {
-        let flavor = Flavor::of(request)?;
-        let timeout = request.headers.get(timeout::HEADER);
+    /// The call that a request is, if it is one.
+    pub(super) fn of(method: &Method, fields: Fields<'_>) -> Option<Box<Self>> {
+        let flavor = Flavor::of(method, fields)?;
+        let timeout = fields.first(&timeout::NAME);
         Some(Box::new(Self {
             flavor,
-            timeout: timeout.and_then(|value| timeout::parse(value.as_bytes())),
+            timeout: timeout.and_then(timeout::parse),
             bridge: None,
             is_judged: false,
         }))
@@ -199,7 +199,7 @@ impl Call {
     /// What the head of an answer tells.
     pub(super) fn read(&self, response: &ResponseHeader) -> Head {
         let content_type = response.headers.get(header::CONTENT_TYPE);
-        let is_grpc = content_type.and_then(split).is_some();
+        let is_grpc = content_type.is_some_and(|value| split(value.as_bytes()).is_some());
         match Code::of(&response.headers) {
             _ if response.status != StatusCode::OK => Head::Foreign,
             Some(code) => Head::Over(code),
@@ -262,7 +262,7 @@ impl Flavor {
 
 /// The content type of `headers` in another flavor; `None` if it is none of gRPC.
 fn translate(headers: &HeaderMap, flavor: Flavor) -> Option<HeaderValue> {
-    let (_, rest) = split(headers.get(header::CONTENT_TYPE)?)?;
+    let (_, rest) = split(headers.get(header::CONTENT_TYPE)?.as_bytes())?;
     let value = [flavor.media_type().as_bytes(), rest].concat();
     HeaderValue::from_maybe_shared(Bytes::from(value)).ok()
 }

@@ -2,36 +2,38 @@
 
 use std::net::IpAddr;
 
-use http::HeaderMap;
-use pingora::http::RequestHeader;
+use http::header;
 
 use crate::balance::{HashOn, hash};
+use crate::fields::Fields;
+
+use super::asked::Asked;
 
 /// The draw that decides the request's side of a split: the same for all requests that are alike in
 /// the part given, chance for those without it and where none is given.
-pub(super) fn draw(split_on: Option<&HashOn>, request: &RequestHeader, client: IpAddr) -> u64 {
-    split_on.map_or_else(|| fastrand::u64(..), |part| of(part, request, client))
+pub(super) fn draw(split_on: Option<&HashOn>, asked: Asked<'_>, client: IpAddr) -> u64 {
+    split_on.map_or_else(|| fastrand::u64(..), |part| of(part, asked, client))
 }
 
 /// The request's hash. A request without the part asked for gets a random one, so that such
 /// requests are spread instead of all falling to one instance.
-pub(super) fn of(hash_on: &HashOn, request: &RequestHeader, client: IpAddr) -> u64 {
+pub(super) fn of(hash_on: &HashOn, asked: Asked<'_>, client: IpAddr) -> u64 {
     let hashed = match hash_on {
-        HashOn::Header(name) => request.headers.get(name).map(|v| hash::of(v.as_bytes())),
-        HashOn::Cookie(name) => cookie(&request.headers, name).map(hash::of),
-        HashOn::Query(name) => query(request.uri.query(), name).map(|v| hash::of(v.as_bytes())),
-        HashOn::Path => Some(hash::of(request.uri.path().as_bytes())),
+        HashOn::Header(name) => asked.fields.first(name).map(hash::of),
+        HashOn::Cookie(name) => cookie(asked.fields, name).map(hash::of),
+        HashOn::Query(name) => query(asked.query(), name).map(|v| hash::of(v.as_bytes())),
+        HashOn::Path => Some(hash::of(asked.path().as_bytes())),
         HashOn::ClientIp => Some(of_client(client)),
     };
     hashed.unwrap_or_else(|| fastrand::u64(..))
 }
 
 /// Whether the request has the part that is hashed.
-pub(super) fn has(hash_on: &HashOn, request: &RequestHeader) -> bool {
+pub(super) fn has(hash_on: &HashOn, asked: Asked<'_>) -> bool {
     match hash_on {
-        HashOn::Header(name) => request.headers.contains_key(name),
-        HashOn::Cookie(name) => cookie(&request.headers, name).is_some(),
-        HashOn::Query(name) => query(request.uri.query(), name).is_some(),
+        HashOn::Header(name) => asked.fields.has(name),
+        HashOn::Cookie(name) => cookie(asked.fields, name).is_some(),
+        HashOn::Query(name) => query(asked.query(), name).is_some(),
         HashOn::Path | HashOn::ClientIp => true,
     }
 }
@@ -44,11 +46,10 @@ pub(super) fn of_client(client: IpAddr) -> u64 {
     }
 }
 
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
-    headers
-        .get_all(http::header::COOKIE)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b';'))
+fn cookie<'a>(fields: Fields<'a>, name: &str) -> Option<&'a [u8]> {
+    fields
+        .all(&header::COOKIE)
+        .flat_map(|line| line.split(|&byte| byte == b';'))
         .find_map(|pair| {
             let pair = pair.trim_ascii();
             let rest = pair.strip_prefix(name.as_bytes())?;
@@ -66,7 +67,13 @@ fn query<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use pingora::http::RequestHeader;
+
     use super::*;
+
+    fn of(hash_on: &HashOn, request: &RequestHeader, client: IpAddr) -> u64 {
+        super::of(hash_on, Asked::of_head(request), client)
+    }
 
     fn request(path: &str, headers: &[(&'static str, &str)]) -> RequestHeader {
         let mut request = RequestHeader::build("GET", path.as_bytes(), None).unwrap();

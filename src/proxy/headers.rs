@@ -4,8 +4,6 @@
 //! Pingora itself removes the request's hop-by-hop headers (RFC 9110, section 7.6.1), those named in
 //! `Connection` included, and sees to the framing of both messages.
 
-use std::net::IpAddr;
-
 use http::{HeaderMap, HeaderValue, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
@@ -14,41 +12,9 @@ use pingora_proxy::Session;
 use crate::telemetry::{explain, trace};
 use crate::tls::Identity;
 
+use super::asked::Asked;
 use super::context::Context;
-use super::{connection, mirror, request_id};
-
-/// The host a request is for, without its port: from the target if that names one, else `Host`.
-pub(super) fn host(request: &RequestHeader) -> Option<&str> {
-    let authority = match request.uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => request.headers.get(header::HOST)?.to_str().ok()?,
-    };
-    let port = authority.bytes().rev().take_while(u8::is_ascii_digit);
-    let before_port = &authority[..authority.len() - port.count()];
-    let host = before_port.strip_suffix(':').unwrap_or(authority);
-    let host = host.strip_suffix('.').unwrap_or(host);
-    (!host.is_empty()).then_some(host)
-}
-
-/// Whether the request says which host it is for as its version demands (RFC 9112, section 3.2).
-pub(super) fn names_host(request: &RequestHeader) -> bool {
-    match request.headers.get(header::HOST) {
-        Some(host) => host.as_bytes().iter().all(is_host_byte),
-        None => request.version < Version::HTTP_11,
-    }
-}
-
-/// What `uri-host [":" port]` is made of (RFC 3986, section 3.2.2).
-fn is_host_byte(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte)
-}
-
-/// How long the body is, as far as the head says. The connection has made sure that all values are
-/// the same.
-pub(super) fn content_length(request: &RequestHeader) -> Option<u64> {
-    let value = request.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
-    value.split(',').next()?.trim().parse().ok()
-}
+use super::{mirror, request_id};
 
 /// Brings the target into origin form, which is what an instance expects, and takes `length` bytes
 /// off its path; gives what was taken off.
@@ -75,21 +41,60 @@ pub(super) fn strip_prefix(request: &mut RequestHeader, length: usize) -> Result
     Ok(taken.filter(|prefix| !prefix.is_empty()))
 }
 
-/// Adds the request's id and who it is forwarded for. What the peer claimed of others is passed on
-/// only when the peer is trusted.
+/// The head of a request on its way to an instance, in whichever form it is written.
+pub(super) trait Outgoing {
+    /// Whether it has a field `name`.
+    fn has(&self, name: &'static str) -> bool;
+
+    /// Leaves the field `name` out.
+    fn remove(&mut self, name: &'static str);
+
+    /// Says `value` in the field `name`, and nothing else.
+    fn set(&mut self, name: &'static str, value: &str) -> Result<()>;
+
+    /// Appends to what the field `name` says if that is to be kept, else replaces it.
+    /// The element is what the parts are together.
+    fn add_to_list(&mut self, name: &'static str, element: &[&str], keep: bool) -> Result<()>;
+}
+
+impl Outgoing for RequestHeader {
+    fn has(&self, name: &'static str) -> bool {
+        self.headers.contains_key(name)
+    }
+
+    fn remove(&mut self, name: &'static str) {
+        self.remove_header(name);
+    }
+
+    fn set(&mut self, name: &'static str, value: &str) -> Result<()> {
+        self.insert_header(name, value).map_err(|error| {
+            Error::because(ErrorType::InternalError, format!("setting {name}"), error)
+        })
+    }
+
+    fn add_to_list(&mut self, name: &'static str, element: &[&str], keep: bool) -> Result<()> {
+        let mut list = String::new();
+        if keep {
+            for line in self.headers.get_all(name) {
+                if let Ok(line) = line.to_str() {
+                    list.push_str(line);
+                    list.push_str(", ");
+                }
+            }
+        }
+        list.extend(element.iter().copied());
+        self.insert_header(name, list)
+    }
+}
+
+/// As [`tell_of`], and what only some versions of HTTP need.
 pub(super) fn forward(
     request: &mut RequestHeader,
     session: &Session,
     context: &Context,
     stripped: Option<String>,
 ) -> Result<()> {
-    request.insert_header(request_id::HEADER, context.request_id().clone())?;
-    request.remove_header(&explain::NAME);
-    forward_trace(request, context)?;
-    if !context.peer_is_trusted {
-        // Whoever is told that a request is a copy may well leave out what it is to bring about.
-        request.remove_header(mirror::HEADER);
-    }
+    let asked = Asked::of(session);
     if request.version == Version::HTTP_2 && takes_trailers(session.req_header()) {
         // The one field of a connection that HTTP/2 has (RFC 9113, section 8.2.2), and gRPC asks for;
         // Pingora removes it with the others.
@@ -104,55 +109,59 @@ pub(super) fn forward(
         // HTTP/1.0 may leave it out, but the instance is spoken to in HTTP/1.1.
         request.insert_header(header::HOST, pick.address().authority())?;
     }
-    let peer = session
-        .client_addr()
-        .and_then(|address| address.as_inet())
-        .map(|address| address.ip().to_canonical());
-    let host = session
-        .req_header()
-        .headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let scheme = if connection::is_secured(session) {
-        "https"
-    } else {
-        "http"
-    };
+    tell_of(request, asked, context, stripped.as_deref())
+}
+
+/// Adds the request's id and who it is forwarded for. What the peer claimed of others is passed on
+/// only when the peer is trusted.
+pub(super) fn tell_of(
+    request: &mut impl Outgoing,
+    asked: Asked<'_>,
+    context: &Context,
+    stripped: Option<&str>,
+) -> Result<()> {
+    request.set(request_id::HEADER, context.name())?;
+    request.remove(explain::HEADER);
+    tell_of_trace(request, context)?;
+    let keep = context.peer_is_trusted;
+    if !keep {
+        // Whoever is told that a request is a copy may well leave out what it is to bring about.
+        request.remove(mirror::HEADER);
+    }
+    let host = asked.host_field();
+    let scheme = if asked.secured { "https" } else { "http" };
     // RFC 9110, section 7.6.3: a gateway names itself to whoever is behind it.
-    let via = match session.req_header().version {
+    let via = match asked.version {
         Version::HTTP_2 => "2.0 callboard",
         _ => "1.1 callboard",
     };
-    add_to_list(request, "Via", via.to_owned(), true)?;
-    let keep = context.peer_is_trusted;
-    match peer {
-        Some(peer) => add_to_list(request, "X-Forwarded-For", peer.to_string(), keep)?,
+    request.add_to_list("Via", &[via], true)?;
+    let peer = asked.peer_name();
+    match &peer {
+        Some(peer) => request.add_to_list("X-Forwarded-For", &[peer], keep)?,
         // It came over a Unix socket, and is named only by whoever it says it was sent for.
         None if keep => {}
-        None => {
-            request.remove_header("X-Forwarded-For");
-        }
+        None => request.remove("X-Forwarded-For"),
     }
-    let element = forwarded_element(peer, host, scheme);
-    add_to_list(request, "Forwarded", element, keep)?;
-    let identity = connection::identity(session);
-    forward_client_certificate(request, identity, keep)?;
+    let element = forwarded_element(peer.as_deref(), host, scheme);
+    request.add_to_list("Forwarded", &element, keep)?;
+    tell_of_certificate(request, asked.identity, keep)?;
     set_unless_kept(request, "X-Forwarded-Proto", Some(scheme), keep)?;
     set_unless_kept(request, "X-Forwarded-Host", host, keep)?;
-    set_unless_kept(request, "X-Forwarded-Prefix", stripped.as_deref(), keep)
+    set_unless_kept(request, "X-Forwarded-Prefix", stripped, keep)
 }
 
 /// Says where the try stands in the request's trace, if there are traces.
-fn forward_trace(request: &mut RequestHeader, context: &Context) -> Result<()> {
+fn tell_of_trace(request: &mut impl Outgoing, context: &Context) -> Result<()> {
     let trail = &context.trail;
     let (Some(trace), Some(parent)) = (&trail.watch.trace, trail.parent()) else {
         return Ok(());
     };
     if !trace.has_state {
         // It belongs to another trace, or to none.
-        request.remove_header(&trace::STATE_NAME);
+        request.remove(trace::STATE);
     }
-    request.insert_header(trace::PARENT, parent)
+    request.set(trace::PARENT, parent.to_str().unwrap_or_default())
 }
 
 /// Whether a client of HTTP/2 says that it takes trailers.
@@ -179,9 +188,10 @@ pub(super) fn clean_response(response: &mut ResponseHeader) -> Result<()> {
     if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
         return Ok(());
     }
-    if response.status == http::StatusCode::NO_CONTENT {
-        // It has no body, and says nothing of one (RFC 9110, section 8.6).
+    if response.status.is_informational() || response.status == http::StatusCode::NO_CONTENT {
+        // It has no body, and says nothing of one (RFC 9110, section 8.6, and RFC 9112, section 6.1).
         response.remove_header(&header::CONTENT_LENGTH);
+        response.remove_header(&header::TRANSFER_ENCODING);
     } else if let Some(length) = repeated_length(&response.headers) {
         response.insert_header(header::CONTENT_LENGTH, length)?;
     }
@@ -206,74 +216,53 @@ pub(super) fn clean_response(response: &mut ResponseHeader) -> Result<()> {
     Ok(())
 }
 
-/// One hop in RFC 7239's form.
-fn forwarded_element(peer: Option<IpAddr>, host: Option<&str>, scheme: &str) -> String {
-    let peer = match peer {
-        Some(IpAddr::V4(peer)) => peer.to_string(),
-        Some(IpAddr::V6(peer)) => format!("\"[{peer}]\""),
-        None => "unknown".to_owned(),
+/// One hop in RFC 7239's form, in parts.
+fn forwarded_element<'a>(
+    peer: Option<&'a str>,
+    host: Option<&'a str>,
+    scheme: &'a str,
+) -> [&'a str; 7] {
+    let (before, peer, after) = match peer {
+        Some(peer) if peer.contains(':') => ("for=\"[", peer, "]\""),
+        Some(peer) => ("for=", peer, ""),
+        None => ("for=", "unknown", ""),
     };
-    match host {
-        Some(host) if host.bytes().all(|byte| byte != b'"' && byte != b'\\') => {
-            format!("for={peer};host=\"{host}\";proto={scheme}")
-        }
-        _ => format!("for={peer};proto={scheme}"),
+    let is_quotable = |host: &&str| memchr::memchr2(b'"', b'\\', host.as_bytes()).is_none();
+    match host.filter(is_quotable) {
+        Some(host) => [before, peer, after, ";host=\"", host, "\";proto=", scheme],
+        None => [before, peer, after, ";proto=", scheme, "", ""],
     }
 }
 
 /// Says who the client is by its certificate. What it says itself is believed from a trusted proxy only,
 /// and only of somebody else.
-fn forward_client_certificate(
-    request: &mut RequestHeader,
+fn tell_of_certificate(
+    request: &mut impl Outgoing,
     identity: Option<&Identity>,
     keep: bool,
 ) -> Result<()> {
     const NAME: &str = "X-Forwarded-Client-Cert";
     match identity {
-        Some(identity) => request.insert_header(NAME, identity.header().clone())?,
+        Some(identity) => request.set(NAME, identity.header().to_str().unwrap_or_default())?,
         None if keep => {}
-        None => {
-            request.remove_header(NAME);
-        }
+        None => request.remove(NAME),
     }
     Ok(())
 }
 
-/// Appends to what is there if it is to be kept, else replaces it.
-fn add_to_list(
-    request: &mut RequestHeader,
-    name: &'static str,
-    element: String,
-    keep: bool,
-) -> Result<()> {
-    let mut list = String::new();
-    if keep {
-        for line in request.headers.get_all(name) {
-            if let Ok(line) = line.to_str() {
-                list.push_str(line);
-                list.push_str(", ");
-            }
-        }
-    }
-    list.push_str(&element);
-    request.insert_header(name, list)
-}
-
 fn set_unless_kept(
-    request: &mut RequestHeader,
+    request: &mut impl Outgoing,
     name: &'static str,
     value: Option<&str>,
     keep: bool,
 ) -> Result<()> {
-    if keep && request.headers.contains_key(name) {
+    if keep && request.has(name) {
         return Ok(());
     }
     match value {
-        Some(value) => request.insert_header(name, value).map_err(|error| {
-            Error::because(ErrorType::InternalError, format!("setting {name}"), error)
-        }),
+        Some(value) => request.set(name, value),
         None => {
-            request.remove_header(name);
+            request.remove(name);
             Ok(())
         }
     }
@@ -302,21 +291,6 @@ mod tests {
             let mut request = request(target);
             strip_prefix(&mut request, length).unwrap();
             assert_eq!(request.raw_path(), expected.as_bytes(), "{target}");
-        }
-    }
-
-    #[test]
-    fn the_host_is_found_without_port_or_final_dot() {
-        for (host_header, expected) in [
-            ("Web.callboard:8080", Some("Web.callboard")),
-            ("web.callboard.", Some("web.callboard")),
-            ("[::1]:80", Some("[::1]")),
-            ("[::1]", Some("[::1]")),
-            ("", None),
-        ] {
-            let mut request = request("/");
-            request.insert_header("Host", host_header).unwrap();
-            assert_eq!(host(&request), expected, "{host_header}");
         }
     }
 
@@ -357,34 +331,13 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_one_and_only_http_1_0_may_leave_it_out() {
-        for (host_header, expected) in [
-            ("web_1.callboard:80", true),
-            ("[::1]:80", true),
-            ("", true),
-            ("a b", false),
-            ("a/b", false),
-            ("user@a", false),
-            ("a\"b", false),
-        ] {
-            let mut request = request("/");
-            request.insert_header("Host", host_header).unwrap();
-            assert_eq!(names_host(&request), expected, "{host_header}");
-        }
-        let mut request = request("/");
-        assert!(!names_host(&request));
-        request.set_version(Version::HTTP_10);
-        assert!(names_host(&request));
-    }
-
-    #[test]
     fn forwarded_quotes_what_its_grammar_asks_for() {
         assert_eq!(
-            forwarded_element("::1".parse().ok(), Some("a:80"), "https"),
+            forwarded_element(Some("::1"), Some("a:80"), "https").concat(),
             "for=\"[::1]\";host=\"a:80\";proto=https"
         );
         assert_eq!(
-            forwarded_element(None, None, "http"),
+            forwarded_element(None, None, "http").concat(),
             "for=unknown;proto=http"
         );
     }

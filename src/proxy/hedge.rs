@@ -31,6 +31,7 @@ use crate::cluster::policy::{Hedge, RetryOn};
 use crate::telemetry::record;
 
 use super::DataPlane;
+use super::asked::Asked;
 use super::context::Context;
 use super::exchange::{self, Answer, Cause, Link, Lost, Request, client_left};
 use super::trail::Try;
@@ -64,7 +65,7 @@ fn may_be_hedged(session: &mut Session) -> bool {
     matches!(head.method, Method::GET | Method::HEAD)
         && head.version >= Version::HTTP_11
         && head.raw_path().first() == Some(&b'/')
-        && exchange::can_be_copied(head)
+        && exchange::can_be_copied(Asked::of_head(head))
         && session.is_body_empty()
 }
 

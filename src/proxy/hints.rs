@@ -2,19 +2,19 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
+use http::{HeaderName, header};
+
+use crate::fields::Fields;
+
+static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// The longest `Retry-After` that is believed.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// `Retry-After` (RFC 9110, section 10.2.3), in seconds or as a date, which is why `now` is one too; at
 /// most five minutes.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers
-        .get(http::header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim();
+pub(super) fn retry_after(fields: Fields<'_>, now: SystemTime) -> Option<Duration> {
+    let text = fields.text(&header::RETRY_AFTER)?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds).min(LONGEST));
     }
@@ -24,8 +24,8 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 
 /// How long an instance keeps an unused connection: `timeout` of `Keep-Alive` (RFC 2068, section
 /// 19.7.1.1).
-pub(super) fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("keep-alive")?.to_str().ok()?;
+pub(super) fn keep_alive(fields: Fields<'_>) -> Option<Duration> {
+    let text = fields.text(&KEEP_ALIVE)?;
     text.split(',').find_map(|part| {
         let (name, value) = part.split_once('=')?;
         let timeout = name.trim().eq_ignore_ascii_case("timeout");
@@ -36,6 +36,8 @@ pub(super) fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
@@ -58,7 +60,7 @@ mod tests {
             ("soon", None),
             ("99999999999999999999999", None),
         ] {
-            let found = retry_after(&headers("retry-after", value), now);
+            let found = retry_after((&headers("retry-after", value)).into(), now);
             assert_eq!(found, seconds.map(Duration::from_secs), "{value}");
         }
     }
@@ -73,7 +75,7 @@ mod tests {
             ("timeout=x", None),
             ("timeout", None),
         ] {
-            let found = keep_alive(&headers("keep-alive", value));
+            let found = keep_alive((&headers("keep-alive", value)).into());
             assert_eq!(found, seconds.map(Duration::from_secs), "{value}");
         }
     }

@@ -32,6 +32,7 @@ use crate::route::Route;
 use crate::telemetry::trace;
 
 use super::DataPlane;
+use super::asked::Asked;
 use super::context::Context;
 use super::exchange::{self, Exchange, Link, Request};
 use super::hash_key;
@@ -47,6 +48,7 @@ const MAX_COPIES: usize = 256;
 const CROWDED: &str = "too many copies are under way";
 
 /// The copies under way.
+#[derive(Clone)]
 pub(super) struct Mirrors {
     places: Arc<Semaphore>,
 }
@@ -95,9 +97,9 @@ impl MirrorCopy {
 }
 
 /// Whether a request of `route` is to be copied: chance decides.
-pub(super) fn draw(route: &Route, request: &RequestHeader, strip: usize) -> Option<MirrorCopy> {
+pub(super) fn draw(route: &Route, asked: Asked<'_>, strip: usize) -> Option<MirrorCopy> {
     let mirror = route.mirror.as_ref()?;
-    let drawn = fastrand::f64() < mirror.share && exchange::can_be_copied(request);
+    let drawn = fastrand::f64() < mirror.share && exchange::can_be_copied(asked);
     drawn.then(|| MirrorCopy {
         service: mirror.service.clone(),
         strip,
@@ -165,7 +167,7 @@ fn send(plane: &DataPlane, session: &Session, context: &mut Context) {
     };
     let policy = cluster.policy();
     let hash_on = &policy.balance.hash_on;
-    let hash = hash_key::of(hash_on, session.req_header(), context.client);
+    let hash = hash_key::of(hash_on, Asked::of(session), context.client);
     let exchange = Arc::clone(&plane.exchange);
     let name = context.request_id().clone();
     tokio::spawn(async move {

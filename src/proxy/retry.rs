@@ -12,9 +12,11 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Method, header};
+use http::{Method, header};
+use pingora_proxy::Session;
 
 use crate::cluster::policy::{Retry, RetryOn};
+use crate::fields::Fields;
 
 /// The most instances one request tries, those that could not be connected to included.
 pub const MAX_TRIES: usize = 16;
@@ -24,6 +26,24 @@ const STEP: Duration = Duration::from_millis(25);
 
 /// The longest pause.
 const LONGEST: Duration = Duration::from_millis(250);
+
+/// Whether a request can be sent once more, as far as it goes by the request alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Replay {
+    /// Its method is (RFC 9110, section 9.2.2).
+    pub(super) is_idempotent: bool,
+    /// All that was passed on of its body was kept.
+    pub(super) is_kept: bool,
+}
+
+impl Replay {
+    pub(super) fn of(session: &Session) -> Self {
+        Self {
+            is_idempotent: session.req_header().method.is_idempotent(),
+            is_kept: !session.retry_buffer_truncated(),
+        }
+    }
+}
 
 /// What went wrong with a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,22 +83,25 @@ pub(super) fn back_off(number: u32, chance: f64) -> Duration {
 /// Whether a request may be sent twice whatever becomes of the first time, as its head tells: its
 /// method must be idempotent (RFC 9110, section 9.2.2), and what it brings along must be known to fit
 /// into what is kept to send it again.
-pub(super) fn is_surely_repeatable(method: &Method, headers: &HeaderMap, retry: &Retry) -> bool {
+pub(super) fn is_surely_repeatable(method: &Method, fields: Fields<'_>, retry: &Retry) -> bool {
     if !method.is_idempotent() {
         return false;
     }
-    if headers.contains_key(header::TRANSFER_ENCODING) {
+    if fields.has(&header::TRANSFER_ENCODING) {
         return false;
     }
-    let Some(length) = headers.get(header::CONTENT_LENGTH) else {
+    let Some(length) = fields.first(&header::CONTENT_LENGTH) else {
         return true;
     };
-    let length = length.to_str().ok().and_then(|text| text.parse().ok());
+    let length = str::from_utf8(length)
+        .ok()
+        .and_then(|text| text.parse().ok());
     length.is_some_and(|length: usize| length <= retry.buffer)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
     use proptest::prelude::*;
 
     use super::*;
@@ -158,7 +181,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(name, value.parse().unwrap());
             assert_eq!(
-                is_surely_repeatable(&method, &headers, &retry),
+                is_surely_repeatable(&method, (&headers).into(), &retry),
                 expected,
                 "{method} {name}: {value}"
             );

@@ -7,7 +7,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora_proxy::Session;
 
 use crate::cluster::explain::Sight;
@@ -19,12 +19,12 @@ use crate::telemetry::explain::{Notes, Refused, Tried as Noted, Waited};
 use crate::telemetry::record::{self, Attempt, Outcome, Record};
 use crate::telemetry::{Telemetry, Watch};
 
+use super::asked::Asked;
 use super::connection::Passed;
 use super::context::Context;
 use super::counters::Counters;
 use super::failure::Failure;
 use super::ruling::Ruling;
-use super::{connection, headers};
 
 mod cut_off;
 
@@ -84,6 +84,11 @@ impl Trail {
             })
         });
         self.watch = watch;
+    }
+
+    /// Whether anybody wants to know more than figures.
+    pub(super) fn is_told_of(&self) -> bool {
+        self.detail.is_some()
     }
 
     /// It has a service, and counts in `counters` if it does.
@@ -356,53 +361,81 @@ impl Drop for Trail {
     }
 }
 
-/// The request of `session` is over.
-pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Context) {
+/// A request that is over, as far as its trail does not know it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended<'a> {
+    pub(super) asked: Asked<'a>,
+    /// Its headers; may be left empty if nobody wants to know more than figures.
+    pub(super) headers: &'a HeaderMap,
+    /// The status of the answer, if there was one.
+    pub(super) status: Option<StatusCode>,
+    /// The headers of that answer, as `headers`.
+    pub(super) answer: Option<&'a HeaderMap>,
+    /// Bytes of its body.
+    pub(super) received: u64,
+    /// Bytes of the answer's body.
+    pub(super) sent: u64,
+}
+
+impl<'a> Ended<'a> {
+    pub(super) fn of(session: &'a Session) -> Self {
+        // What was written may be an interim answer, after which no other came.
+        let answer = session
+            .response_written()
+            .filter(|answer| !answer.status.is_informational());
+        Self {
+            asked: Asked::of(session),
+            headers: &session.req_header().headers,
+            status: answer.map(|answer| answer.status),
+            answer: answer.map(|answer| &answer.headers),
+            received: session.body_bytes_read() as u64,
+            sent: session.body_bytes_sent() as u64,
+        }
+    }
+}
+
+/// The request is over, as of the moment that this gives.
+pub(super) fn finish(telemetry: &Telemetry, ended: &Ended<'_>, context: &mut Context) -> Instant {
     let mut trail = mem::take(&mut context.trail);
     let notes = (trail.detail.as_mut()).and_then(|detail| detail.notes.take());
     if let Some(detail) = &mut trail.detail {
         detail.cut_off = None;
     }
     let (arrived, now) = (context.arrived(), Instant::now());
-    // What was written may be an interim answer, after which no other came.
-    let answer = session
-        .response_written()
-        .filter(|answer| !answer.status.is_informational());
-    // What switches protocols is not written through the session.
-    let status = answer.map(|answer| answer.status).or(trail.status);
+    // What switches protocols is not written as answers are.
+    let status = ended.status.or(trail.status);
     if let Some(mut counters) = trail.counters.take() {
         counters.finish(status, now);
     }
     let Some(detail) = &trail.detail else {
-        return;
+        return now;
     };
-    let request = session.req_header();
+    let asked = ended.asked;
     let took = now.saturating_duration_since(arrived);
-    let peer = session.client_addr().and_then(|address| address.as_inet());
     let record = Record {
         id: context.name(),
         arrived: SystemTime::now() - took,
         took,
         head: (trail.head).map(|head| head.saturating_duration_since(arrived)),
         client: context.client,
-        peer: peer.copied(),
-        secured: connection::is_secured(session),
-        method: &request.method,
-        target: (request.uri.path_and_query()).map_or("/", |target| target.as_str()),
+        peer: asked.peer,
+        secured: asked.secured,
+        method: asked.method,
+        target: asked.target,
         stripped: detail.stripped,
-        host: headers::host(request),
-        version: request.version,
-        headers: &request.headers,
+        host: asked.host(),
+        version: asked.version,
+        headers: ended.headers,
         status,
-        answer: answer.map(|answer| &answer.headers),
-        received: session.body_bytes_read() as u64,
-        sent: session.body_bytes_sent() as u64,
+        answer: ended.answer,
+        received: ended.received,
+        sent: ended.sent,
         route: detail.route.as_deref(),
         service: (context.target.as_ref()).map(|target| target.cluster.name().as_str()),
         failure: detail.failure(),
         code: (detail.code).or_else(|| {
-            let answer = answer.filter(|_| context.call.is_some())?;
-            Code::of(&answer.headers)
+            let answer = ended.answer.filter(|_| context.call.is_some())?;
+            Code::of(answer)
         }),
         trace: trail.watch.trace.as_ref(),
         attempts: &detail.attempts,
@@ -412,6 +445,7 @@ pub(super) fn finish(telemetry: &Telemetry, session: &Session, context: &mut Con
     if let Some(notes) = notes {
         telemetry.explain(&record, *notes);
     }
+    now
 }
 
 fn waited_for(obstacle: Option<Nobody>, time: Duration) -> Option<Waited> {

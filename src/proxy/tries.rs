@@ -17,10 +17,11 @@ use crate::cluster::pick::{Nobody, Pick};
 use crate::cluster::policy::Reuse;
 use crate::cluster::queue::Refusal;
 
+use super::asked::Asked;
 use super::context::{Context, Target};
 use super::failure::Failure;
 use super::gate::Gate;
-use super::patience;
+use super::patience::Waiting;
 use super::peer;
 use super::retry;
 
@@ -47,13 +48,22 @@ pub(super) struct Tries {
     /// The endpoint of the next one, when it was a condition of trying again that there is one.
     next: Option<Pick>,
     /// Whether a kept connection has failed this request, so that it gets no other.
-    burnt: bool,
+    pub(super) burnt: bool,
     /// The key of the endpoint whose kept connection that was.
     blameless: Option<u64>,
     /// Whether the present one has a connection of its own.
     pub(super) alone: bool,
     /// Whether the client was told to send the body it holds back.
     told: bool,
+}
+
+/// The endpoint found for a try.
+pub(super) struct Next {
+    pub(super) pick: Pick,
+    /// When it was asked for.
+    pub(super) asked: Instant,
+    /// Whether an earlier try has failed.
+    is_further: bool,
 }
 
 /// Why a try gets no endpoint.
@@ -67,7 +77,8 @@ enum Unserved {
 }
 
 impl Context {
-    /// Finds an endpoint for the next try and says how to connect to it, after the pause that is due.
+    /// Finds an endpoint for the next try of a request of `session`, and says how to connect to it,
+    /// after the pause that is due.
     ///
     /// # Errors
     /// When there is none, or no time left.
@@ -76,6 +87,53 @@ impl Context {
         session: &mut Session,
         gate: &Gate,
     ) -> Result<Box<HttpPeer>> {
+        let next = self.next_pick(session, gate).await?;
+        let Next { pick, asked, .. } = &next;
+        // It may have waited in a queue.
+        let remaining = self.remaining(Instant::now());
+        let target = self.target()?;
+        let shared = pick.endpoint().instance.scheme.is_http2();
+        let switches = session.is_upgrade_req() && !shared;
+        // A connection of HTTP/2 that closes says which requests it has not seen.
+        let alone =
+            switches || self.tries.burnt || (!shared && must_be_alone(Asked::of(session), target));
+        let timeouts = &target.rules.timeouts;
+        let mut peer = peer::of(pick);
+        if alone {
+            peer::isolate(&mut peer);
+        }
+        let connect = timeouts.connect.min(remaining);
+        peer.options.connection_timeout = Some(connect);
+        peer.options.total_connection_timeout = Some(connect);
+        peer.options.write_timeout = alarm(remaining);
+        if shared {
+            // Once a body could not be passed on, Pingora does not listen to the client any more, and
+            // nobody is there who would give the try up.
+            let total = (self.deadlines().total).map_or(Duration::MAX, |total| {
+                total.saturating_duration_since(*asked)
+            });
+            let longest = remaining.max(timeouts.between_bytes).min(total);
+            peer.options.read_timeout = alarm(longest + GRACE);
+        }
+        peer.options.idle_timeout = Some(if switches || (alone && shared) {
+            // It cannot be told that its connection is to be closed: turned down, or not at all.
+            Duration::ZERO
+        } else {
+            pick.endpoint().connection_idle(timeouts.idle)
+        });
+        self.settle_on(next, alone);
+        Ok(Box::new(peer))
+    }
+
+    /// Finds an endpoint for the next try, after the pause that is due.
+    ///
+    /// # Errors
+    /// When there is none, or no time left.
+    pub(super) async fn next_pick(
+        &mut self,
+        client: &mut impl Waiting,
+        gate: &Gate,
+    ) -> Result<Next> {
         self.pause().await;
         let now = Instant::now();
         let remaining = self.remaining(now);
@@ -93,11 +151,17 @@ impl Context {
                 next.begin(now);
                 Ok(next)
             }
-            None => self.acquire(session, gate, now + remaining).await,
+            None => self.acquire(client, gate, now, now + remaining).await,
         };
-        let pick = loop {
+        loop {
             match acquired {
-                Ok(pick) if pick.endpoint().instance.scheme.is_http() => break pick,
+                Ok(pick) if pick.endpoint().instance.scheme.is_http() => {
+                    return Ok(Next {
+                        pick,
+                        asked: now,
+                        is_further,
+                    });
+                }
                 Ok(pick) => {
                     let scheme = pick.endpoint().instance.scheme;
                     self.failure = Some(Failure::no_http(pick.address(), scheme));
@@ -124,49 +188,38 @@ impl Context {
                     return Err(self.fail(failure));
                 }
             }
-            acquired = self.acquire(session, gate, now + remaining).await;
-        };
-        // It may have waited in a queue.
-        let remaining = self.remaining(Instant::now());
+            let again = Instant::now();
+            acquired = self.acquire(client, gate, again, now + remaining).await;
+        }
+    }
+
+    /// Leaves the endpoint that was found to whoever can speak with it.
+    pub(super) fn pass_on(&mut self, next: Next) {
+        self.tries.next = Some(next.pick);
+    }
+
+    /// Leaves the endpoint that was found out from now on.
+    pub(super) fn pass_over(&mut self, next: Next) {
+        self.tried.add(next.pick.endpoint());
+        next.pick.withdraw();
+    }
+
+    /// Begins the next try at the endpoint that was found for it.
+    pub(super) fn settle_on(&mut self, next: Next, alone: bool) {
+        let Next {
+            pick,
+            asked,
+            is_further,
+        } = next;
         self.tries.made += 1;
+        self.tries.alone = alone;
         if let Some(counters) = self.trail.counters().filter(|_| is_further) {
             counters.retried();
         }
-        let target = self.target()?;
-        let scheme = pick.endpoint().instance.scheme;
-        let shared = scheme.is_http2();
-        let switches = session.is_upgrade_req() && !shared;
-        // A connection of HTTP/2 that closes says which requests it has not seen.
-        let alone = switches || self.tries.burnt || (!shared && must_be_alone(session, target));
-        let timeouts = &target.rules.timeouts;
-        let mut peer = peer::of(&pick);
-        if alone {
-            peer::isolate(&mut peer);
-        }
-        let connect = timeouts.connect.min(remaining);
-        peer.options.connection_timeout = Some(connect);
-        peer.options.total_connection_timeout = Some(connect);
-        peer.options.write_timeout = alarm(remaining);
-        if shared {
-            // Once a body could not be passed on, Pingora does not listen to the client any more, and
-            // nobody is there who would give the try up.
-            let total = (self.deadlines().total)
-                .map_or(Duration::MAX, |total| total.saturating_duration_since(now));
-            let longest = remaining.max(timeouts.between_bytes).min(total);
-            peer.options.read_timeout = alarm(longest + GRACE);
-        }
-        peer.options.idle_timeout = Some(if switches || (alone && shared) {
-            // It cannot be told that its connection is to be closed: turned down, or not at all.
-            Duration::ZERO
-        } else {
-            pick.endpoint().connection_idle(timeouts.idle)
-        });
-        self.tries.alone = alone;
         self.trail.picked(&pick, self.arrived());
-        let waited = pick.started().saturating_duration_since(now);
+        let waited = pick.started().saturating_duration_since(asked);
         self.trail.saw(&self.tried, waited);
         self.pick = Some(pick);
-        Ok(Box::new(peer))
     }
 
     /// Does what is due before a request goes over a connection that carries others as well.
@@ -182,13 +235,7 @@ impl Context {
         let client = session.as_downstream_mut();
         if client.is_body_empty() {
             // Pingora sends it whole, and says no more about it.
-            let first_byte = self.target()?.rules.timeouts.first_byte;
-            if let Some(attempt) = &mut self.attempt {
-                attempt.pass_request(0, true, &mut self.arrival, now);
-            }
-            if let Some(attempt) = &self.attempt {
-                attempt.await_head(self.deadlines(), first_byte, now);
-            }
+            self.pass_request(0, true, now)?;
         }
         // Pingora does not see the interim answers of HTTP/2, so the client would wait for this one.
         let waits = request.remove_header(&header::EXPECT).is_some();
@@ -211,23 +258,29 @@ impl Context {
 
     async fn acquire(
         &mut self,
-        session: &mut Session,
+        client: &mut impl Waiting,
         gate: &Gate,
+        now: Instant,
         deadline: Instant,
     ) -> Result<Pick, Unserved> {
-        let acquired = self.acquire_once(session, gate, deadline).await;
+        if let Some(Target { cluster, hash, .. }) = &self.target
+            && let Some(pick) = cluster.acquire_now(*hash, &self.tried, now)
+        {
+            return Ok(pick);
+        }
+        let acquired = self.acquire_once(client, gate, deadline).await;
         if let Err(Unserved::Refused(Refusal::Nobody(Nobody::Untried))) = acquired
             && let Some(key) = self.tries.blameless.take()
         {
             self.tried.forgive(key);
-            return self.acquire_once(session, gate, deadline).await;
+            return self.acquire_once(client, gate, deadline).await;
         }
         acquired
     }
 
     async fn acquire_once(
         &self,
-        session: &mut Session,
+        client: &mut impl Waiting,
         gate: &Gate,
         deadline: Instant,
     ) -> Result<Pick, Unserved> {
@@ -239,17 +292,16 @@ impl Context {
             acquired = cluster.acquire(*hash, &self.tried, deadline) => {
                 acquired.map_err(Unserved::Refused)
             }
-            error = patience::left(session) => Err(Unserved::Gone(error)),
+            error = client.left() => Err(Unserved::Gone(error)),
             () = gate.last_call() => Err(Unserved::Leaving),
         }
     }
 }
 
 /// Whether a request must not use a connection kept from another one.
-fn must_be_alone(session: &Session, target: &Target) -> bool {
-    let head = session.req_header();
+pub(super) fn must_be_alone(asked: Asked<'_>, target: &Target) -> bool {
     target.policy.reuse == Reuse::Safe
-        && !retry::is_surely_repeatable(&head.method, &head.headers, &target.policy.retry)
+        && !retry::is_surely_repeatable(asked.method, asked.fields, &target.policy.retry)
 }
 
 /// A limit for Pingora; `None` for one that is longer than it should be given.

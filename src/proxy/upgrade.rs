@@ -31,7 +31,7 @@ use super::attempt::Attempt;
 use super::connection::{Passed, Wire};
 use super::context::Context;
 use super::exchange::{self, Answer, client_left};
-use super::retry::MAX_TRIES;
+use super::retry::{MAX_TRIES, Replay};
 use super::trail::CutOff;
 use super::tunnel::Tunnel;
 use super::{DataPlane, connection, watchdog};
@@ -97,7 +97,7 @@ async fn attempt(
         Err(mut error) => {
             debug!("{}: connect to {}: {error}", context.name(), peer._address);
             let now = Instant::now();
-            context.unconnected(&peer, &mut error, now);
+            context.unconnected(&peer._address, &mut error, now);
             context.note_lost(now);
             return Err(error);
         }
@@ -114,7 +114,8 @@ async fn attempt(
             error.retry.decide_reuse(false);
             let mut error = error.more_context(format!("instance at {}", peer._address));
             let now = Instant::now();
-            context.broken(session, &peer, &mut error, false, now);
+            let replay = Replay::of(session);
+            context.broken(replay, &peer._address, &mut error, false, now);
             context.note_broken(&error, now);
             Err(error)
         }
@@ -129,11 +130,8 @@ async fn ask(
     instance: &mut HttpSession,
 ) -> Result<Box<ResponseHeader>> {
     let now = Instant::now();
-    let first_byte = context.target()?.rules.timeouts.first_byte;
-    let mut attempt = Attempt::new(Some(instance.id()), now);
-    attempt.pass_request(0, true, &mut context.arrival, now);
-    attempt.await_head(context.deadlines(), first_byte, now);
-    context.attempt = Some(attempt);
+    context.attempt = Some(Attempt::new(Some(instance.id()), now));
+    context.pass_request(0, true, now)?;
     context.confirm_pick()?;
     let request = handshake::request(session, context)?;
     let mut head = tokio::select! {

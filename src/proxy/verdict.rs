@@ -2,9 +2,11 @@
 
 use std::time::SystemTime;
 
+use http::StatusCode;
 use pingora::http::ResponseHeader;
 
 use crate::cluster::pick::Outcome;
+use crate::fields::Fields;
 use crate::grpc::Code;
 
 use super::grpc::{self, Call, Forbidden, Head};
@@ -51,16 +53,25 @@ impl Verdict {
                     is_over: true,
                 }
             }
-            Head::Foreign => Self {
-                fault: Some(Fault::Status(response.status.as_u16())),
-                outcome: Some(if response.status.is_server_error() {
-                    let retry_after = hints::retry_after(fields, now());
-                    Outcome::Faulted { retry_after }
-                } else {
-                    Outcome::Answered
-                }),
-                is_over: false,
-            },
+            Head::Foreign => Self::of_status(response.status, fields.into(), now),
+        }
+    }
+
+    /// What an answer that is none of gRPC tells by its status.
+    pub(super) fn of_status(
+        status: StatusCode,
+        fields: Fields<'_>,
+        now: impl FnOnce() -> SystemTime,
+    ) -> Self {
+        Self {
+            fault: Some(Fault::Status(status.as_u16())),
+            outcome: Some(if status.is_server_error() {
+                let retry_after = hints::retry_after(fields, now());
+                Outcome::Faulted { retry_after }
+            } else {
+                Outcome::Answered
+            }),
+            is_over: false,
         }
     }
 }

@@ -29,7 +29,8 @@ use std::time::Instant;
 use log::debug;
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
-use tokio::time::{Sleep, sleep_until};
+
+use super::connection::Alarm;
 
 use limit::{Until, Verdict};
 
@@ -53,12 +54,12 @@ struct Watch {
 }
 
 /// Runs what serves one client's connection, so that [`set`] has an effect within it.
-pub async fn watched<F: Future>(work: F) -> F::Output {
+pub fn watched<F: Future>(work: F) -> impl Future<Output = F::Output> {
     let watched = Watched {
         work: Box::pin(work),
-        alarm: None,
+        alarm: Alarm::default(),
     };
-    WATCH.scope(Watch::default(), watched).await
+    WATCH.scope(Watch::default(), watched)
 }
 
 /// Shuts the connection `file` down when `limit` is reached, or ends [`overdue`] if the connection is
@@ -125,9 +126,7 @@ pub(super) fn fired() -> Option<Timer> {
 
 struct Watched<F> {
     work: Pin<Box<F>>,
-    /// Kept from one deadline to the next: most are cleared long before they come, and an alarm that
-    /// rings too early costs less than setting it anew each time.
-    alarm: Option<Pin<Box<Sleep>>>,
+    alarm: Alarm,
 }
 
 impl<F: Future> Future for Watched<F> {
@@ -149,19 +148,9 @@ impl<F> Watched<F> {
     /// Shuts down what is due; says whether anything was.
     fn ring(&mut self, context: &mut Context<'_>) -> bool {
         while let Some(until) = WATCH.try_with(|watch| watch.until.get()).ok().flatten() {
-            let due = until.due.into();
-            let alarm = match &mut self.alarm {
-                Some(alarm) if alarm.deadline() <= due => alarm,
-                alarm => alarm.insert(Box::pin(sleep_until(due))),
-            };
-            if alarm.as_mut().poll(context).is_pending() {
+            if self.alarm.poll(until.due, context).is_pending() {
                 return false;
             }
-            if alarm.deadline() < due {
-                alarm.as_mut().reset(due);
-                continue;
-            }
-            self.alarm = None;
             let stalled = WATCH.try_with(|watch| watch.stalled.get());
             let verdict = until.verdict(stalled.unwrap_or_default(), Instant::now());
             let _ = WATCH.try_with(|watch| match verdict {

@@ -116,7 +116,7 @@ mod tests {
                 host: host.as_deref(),
                 path: &path,
                 method: &Method::GET,
-                headers: &headers,
+                headers: (&headers).into(),
                 client: &[],
             };
             let admits = |number: usize| routes[number].admits(&request, host.as_deref());

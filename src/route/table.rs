@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
-use http::{HeaderMap, Method};
+use http::Method;
+
+use crate::fields::Fields;
 
 use super::index::Index;
 use super::path::{is_below, prefix};
@@ -20,7 +22,7 @@ pub struct Request<'a> {
     /// The method.
     pub method: &'a Method,
     /// The headers.
-    pub headers: &'a HeaderMap,
+    pub headers: Fields<'a>,
     /// The names and URIs of the certificate that the client has shown; empty without one.
     pub client: &'a [String],
 }
@@ -161,8 +163,8 @@ impl Match {
                 .is_none_or(|path| is_below(request.path, path))
             && (self.methods.is_empty() || self.methods.contains(request.method))
             && self.headers.iter().all(|(name, wanted)| {
-                let mut values = request.headers.get_all(name).iter();
-                values.any(|value| value.as_bytes() == wanted.as_bytes())
+                let mut values = request.headers.all(name);
+                values.any(|value| value == wanted.as_bytes())
             })
             && self
                 .client
@@ -211,6 +213,8 @@ pub(super) fn lower_case(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use crate::route::Destination;
 
     use super::*;
@@ -247,7 +251,7 @@ mod tests {
             host,
             path,
             method: &Method::GET,
-            headers: &headers,
+            headers: (&headers).into(),
             client: &[],
         };
         let found = routes.find(&request, |_| 0)?;
@@ -281,7 +285,7 @@ mod tests {
                 host: None,
                 path: "/",
                 method,
-                headers,
+                headers: headers.into(),
                 client: &[],
             };
             routes.find(&request, |_| 0).unwrap().service.into_owned()
@@ -300,11 +304,12 @@ mod tests {
         let routes = table(vec![ops, route(None, Some("/"), "others")]);
         let find = |names: &[&str]| {
             let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            let none = HeaderMap::new();
             let request = Request {
                 host: None,
                 path: "/",
                 method: &Method::GET,
-                headers: &HeaderMap::new(),
+                headers: (&none).into(),
                 client: &names,
             };
             routes.find(&request, |_| 0).unwrap().service.into_owned()

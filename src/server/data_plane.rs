@@ -202,8 +202,11 @@ impl Service for Bound {
                 tokio::spawn(acceptor.run(socket, self.closing.clone()))
             })
             .collect();
+        let connections = Arc::clone(&self.connections);
+        let house = tokio::spawn(async move { connections.keep_house().await });
         (self.serving)();
         join_all(acceptors).await;
+        house.abort();
     }
 
     fn name(&self) -> &str {

@@ -19,8 +19,10 @@ pub use ring::Explanations;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderName;
 use ipnet::IpNet;
+
+use crate::fields::Fields;
 
 /// Asks for an explanation of a request, if its client may.
 pub const HEADER: &str = "x-callboard-explain";
@@ -53,24 +55,26 @@ impl Default for Settings {
 
 impl Settings {
     /// Whether the next request, which comes from `client` with these `headers`, is explained.
-    pub(super) fn draw(&self, headers: &HeaderMap, client: IpAddr) -> bool {
+    pub(super) fn draw(&self, headers: Fields<'_>, client: IpAddr) -> bool {
         (self.kept > 0) && (fastrand::f64() < self.sample || self.is_asked(headers, client))
     }
 
     /// Whether `client` asks for an explanation with these `headers`, and may.
-    pub(super) fn is_asked(&self, headers: &HeaderMap, client: IpAddr) -> bool {
-        let means_yes = |value: &HeaderValue| {
+    pub(super) fn is_asked(&self, headers: Fields<'_>, client: IpAddr) -> bool {
+        let means_yes = |value: &[u8]| {
             let yes = ["1", "true", "yes", "on"];
-            let value = value.as_bytes().trim_ascii();
+            let value = value.trim_ascii();
             (yes.iter()).any(|word| value.eq_ignore_ascii_case(word.as_bytes()))
         };
         self.clients.iter().any(|network| network.contains(&client))
-            && headers.get(&NAME).is_some_and(means_yes)
+            && headers.first(&NAME).is_some_and(means_yes)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     #[test]
@@ -84,7 +88,7 @@ mod tests {
             if let Some(value) = value {
                 headers.insert(HEADER, value.parse().unwrap());
             }
-            settings.draw(&headers, client.into())
+            settings.draw((&headers).into(), client.into())
         };
         for yes in ["1", "true", "Yes", "on"] {
             assert!(draws(Some(yes), [127, 0, 0, 1]), "{yes}");

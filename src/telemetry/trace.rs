@@ -28,7 +28,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
+
+use crate::fields::Fields;
 
 use super::record::Record;
 use export::Exporter;
@@ -79,7 +81,7 @@ impl Context {
     /// The place of a request with these `headers`: in the trace that they name, sampled if they say so
     /// and it is `allowed`, or in a new one, sampled if it is `drawn`.
     fn begin(
-        headers: &HeaderMap,
+        headers: Fields<'_>,
         drawn: impl FnOnce() -> bool,
         allowed: impl FnOnce() -> bool,
     ) -> Self {
@@ -150,7 +152,7 @@ impl Tracer {
     }
 
     /// The place of a request with these `headers` in its trace.
-    pub(super) fn begin(&self, settings: &Settings, headers: &HeaderMap) -> Context {
+    pub(super) fn begin(&self, settings: &Settings, headers: Fields<'_>) -> Context {
         let drawn = || settings.sample >= 1.0 || fastrand::f64() < settings.sample;
         let allowed = || {
             let limiter = self.limiter.load();

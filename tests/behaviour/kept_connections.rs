@@ -2,10 +2,16 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
 use crate::support::scripted::{Scripted, Step};
+use crate::support::wire::read_head;
 use crate::support::{Callboard, Setup, eventually};
 
-use Step::{Close, ReadBody, Reset, Say};
+use Step::{Close, Pause, ReadBody, Reset, Say};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -59,6 +65,79 @@ async fn a_kept_connection_that_breaks_under_a_request_costs_none() {
         }
         let kept = |head: &&String| !head.contains("connection: close");
         assert!(breaking.heads().iter().filter(kept).count() >= 30);
+    }
+}
+
+/// The instance closes some connections just about when they are used again, kindly or with a reset.
+#[tokio::test]
+async fn requests_that_meet_a_closing_connection_are_answered_and_none_that_must_not_be_is_repeated()
+ {
+    let callboard = callboard(", retry: off");
+    let closing = Scripted::start("closing", |number| {
+        let pause = Pause(Duration::from_micros(fastrand::u64(..2_000)));
+        match number {
+            0 | 1 => vec![ReadBody, Say(OK)],
+            _ if fastrand::bool() => vec![ReadBody, Say(OK), pause, Close],
+            _ => vec![ReadBody, Say(OK), pause, Reset],
+        }
+    })
+    .await;
+    callboard.register_scripted("web", &closing).await;
+    let url = callboard.url("/web/");
+    let calls = (0..4).map(async |caller| {
+        for number in 0..150 {
+            let id = format!("{caller}-{number}");
+            let request = match fastrand::u8(..3) {
+                0 => callboard.client.get(&url),
+                1 => callboard.client.put(&url).body("x"),
+                _ => callboard.client.post(&url).body("x"),
+            };
+            assert_eq!(status(request.header("x-id", &id)).await, 200, "{id}");
+            tokio::time::sleep(Duration::from_micros(fastrand::u64(..2_000))).await;
+        }
+    });
+    futures_util::future::join_all(calls).await;
+    let mut posts: Vec<_> = (closing.heads().into_iter())
+        .filter(|head| head.starts_with("post "))
+        .map(|head| {
+            head.split_once("x-id: ")
+                .unwrap()
+                .1
+                .lines()
+                .next()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    let count = posts.len();
+    posts.sort();
+    posts.dedup();
+    assert_eq!(posts.len(), count, "a POST was sent twice");
+}
+
+#[tokio::test]
+async fn a_connection_on_which_an_instance_speaks_unasked_is_closed() {
+    let callboard = callboard("");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let body = json!({"address": "127.0.0.1", "port": port, "check": "off"});
+    let url = callboard.api("/services/web/instances/web-1");
+    let registered = callboard.client.put(url).json(&body).send().await.unwrap();
+    assert!(registered.status().is_success());
+    for _ in 0..2 {
+        let answered = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            stream
+        };
+        let (reply, mut stream) = tokio::join!(callboard.get("/web/"), answered);
+        assert_eq!(reply.text().await.unwrap(), "ok");
+        let unasked = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+        stream.write_all(unasked).await.unwrap();
+        // With a reset, since not all of it was read.
+        let ended = timeout(Duration::from_secs(20), stream.read_u8());
+        assert!(ended.await.expect("it stays open").is_err());
     }
 }
 

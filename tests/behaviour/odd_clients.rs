@@ -2,7 +2,7 @@
 //! notices.
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::wire::{assert_refusal, connect, read_all, read_head, read_one, say};
 use crate::support::{Callboard, Instance, Setup, eventually};
@@ -156,6 +156,61 @@ async fn requests_that_come_all_at_once_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn requests_of_all_kinds_that_come_at_once_are_answered_in_order() {
+    let kinds = |turn: usize| {
+        let kinds = [
+            ("GET /web/{} HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+            (
+                "PUT /web/{} HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
+                "hello",
+            ),
+            (
+                "POST /web/{} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
+              3\r\nGET\r\n2\r\n /\r\n0\r\n\r\n",
+                "GET /",
+            ),
+            (
+                "GET /web/{} HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+                "",
+            ),
+            ("GET http://a/web/{} HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+            (
+                "POST /web/{} HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\
+              Content-Length: 5\r\n\r\nworld",
+                "world",
+            ),
+            (
+                "GET /web/{} HTTP/1.1\r\nHost: a\r\nConnection: X-Mine\r\nX-Mine: 1\r\n\r\n",
+                "",
+            ),
+            ("\r\nDELETE /web/{} HTTP/1.1\r\nHost: a\r\n\r\n", ""),
+        ];
+        kinds[turn * 5 % kinds.len()]
+    };
+    let (callboard, web) = with_web(Setup::default()).await;
+    let mut stream = connect(&callboard).await;
+    let requests: String = (0..64)
+        .map(|turn| kinds(turn).0.replace("{}", &turn.to_string()))
+        .collect();
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    for turn in 0..64 {
+        let mut head = read_head(&mut stream).await;
+        if head.starts_with("HTTP/1.1 100 ") {
+            head = read_head(&mut stream).await;
+        }
+        assert!(head.starts_with("HTTP/1.1 200 "), "{turn}: {head}");
+        let length = head.to_ascii_lowercase();
+        let length = length.split_once("content-length: ").unwrap().1;
+        let mut body = vec![0; length.lines().next().unwrap().parse().unwrap()];
+        stream.read_exact(&mut body).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["target"], format!("/{turn}"), "{head}");
+        assert_eq!(body["body"], kinds(turn).1, "{turn}");
+    }
+    assert_eq!(web.hits(), 64);
+}
+
+#[tokio::test]
 async fn a_large_body_and_what_follows_it_are_kept_apart() {
     let (callboard, _web) = with_web(Setup::default()).await;
     let mut stream = connect(&callboard).await;
@@ -176,7 +231,6 @@ async fn a_large_body_and_what_follows_it_are_kept_apart() {
         writing.write_all(requests.as_bytes()).await.unwrap();
     };
     let receiving = async {
-        use tokio::io::AsyncReadExt;
         let mut replies = Vec::new();
         let mut part = vec![0; 64 << 10];
         while !String::from_utf8_lossy(&replies).contains(r#""target":"/last""#) {

@@ -190,6 +190,8 @@ async fn a_fault_in_the_body_is_seen_by_the_client_and_not_repeated() {
         for _ in 0..4 {
             let reply = callboard.client.get(callboard.url(&format!("/{service}/")));
             match reply.send().await {
+                // Come together with its head, it is found before anything was passed on.
+                Ok(reply) if name == "bad chunk" && reply.status() == 502 => cut += 1,
                 Ok(reply) => {
                     assert_eq!(reply.status(), 200, "{name}");
                     match reply.text().await {

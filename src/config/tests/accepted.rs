@@ -103,7 +103,7 @@ fn listeners_are_an_address_a_mapping_or_a_list_of_them() {
 #[test]
 fn the_planes_are_what_was_written() {
     let config = config(
-        "proxy: {threads: 4, trusted_proxies: [10.1.2.3/8, unix, 192.0.2.1], shutdown_grace: 0s}
+        "proxy: {threads: 4, trusted_proxies: [10.1.2.3/8, unix, 192.0.2.1], shutdown_grace: 0s, lean_path: off}
 registry:
   listen: 0.0.0.0:8500
   auth: none
@@ -126,6 +126,7 @@ host_suffix: .Internal.example
         }
     );
     assert_eq!(config.proxy.shutdown_grace, Duration::ZERO);
+    assert!(!config.proxy.lean_path);
     assert_eq!(config.registry.listen, "0.0.0.0:8500".parse().unwrap());
     assert_eq!(
         config.registry.rules,

@@ -39,7 +39,7 @@ routes:
     strip_prefix: /b
     split: [{service: a, weight: -1}, {weight: 1}]
 "#), @r#"
-        f:2:3: proxy: unknown key "lisen", did you mean listen? (expected listen, threads, trusted_proxies, shutdown_grace, zone, upgrade_socket, clients, acme)
+        f:2:3: proxy: unknown key "lisen", did you mean listen? (expected listen, threads, trusted_proxies, shutdown_grace, zone, upgrade_socket, clients, lean_path, acme)
         f:3:12: proxy.listen[0]: ":8080" has no IP address (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080, or a Unix socket such as unix:/run/callboard.sock)
         f:3:31: proxy.listen[1].address: "1.2.3.4" has no port (expected an IP address and a port such as 0.0.0.0:8080, [::]:8080 or localhost:8080, or a Unix socket such as unix:/run/callboard.sock)
         f:4:12: proxy.threads: "many" is no number of threads (expected auto or a number from 1 to 1024)

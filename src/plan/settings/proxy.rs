@@ -12,7 +12,7 @@ use super::{Place, Setting, put_fields};
 impl Setting for Proxy {
     fn write(&self, mut at: Place<'_>) {
         put_fields!(at, self => Proxy {
-            trusted_proxies, shutdown_grace, clients; listen, threads, upgrade_socket, acme
+            trusted_proxies, shutdown_grace, clients, lean_path; listen, threads, upgrade_socket, acme
         });
         let addresses = listen.iter().map(|listener| &listener.address);
         at.put("listen", &list(addresses));

@@ -1,7 +1,7 @@
 //! A timer that is set over and over and seldom rings.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use tokio::time::{Sleep, sleep_until};
@@ -9,7 +9,11 @@ use tokio::time::{Sleep, sleep_until};
 /// One timer, kept from one deadline to the next: most deadlines are met, and an alarm that wakes its
 /// task too early now and then costs less than setting it anew each time.
 #[derive(Debug, Default)]
-pub(in crate::proxy) struct Alarm(Option<Pin<Box<Sleep>>>);
+pub(in crate::proxy) struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Whom it wakes, once it is set.
+    wakes: Option<Waker>,
+}
 
 impl Alarm {
     /// Ready at `deadline`; until then, the task is woken when it comes.
@@ -18,19 +22,25 @@ impl Alarm {
         deadline: Instant,
         context: &mut Context<'_>,
     ) -> Poll<()> {
-        let deadline = tokio::time::Instant::from_std(deadline);
-        let alarm = self
-            .0
-            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-        if alarm.deadline() > deadline {
-            alarm.as_mut().reset(deadline);
+        let deadline = deadline.into();
+        let sleep = (self.sleep).get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if sleep.deadline() > deadline {
+            sleep.as_mut().reset(deadline);
+            self.wakes = None;
         }
-        while alarm.as_mut().poll(context).is_ready() {
-            if alarm.deadline() >= deadline {
+        // Whoever is woken by it already need not set it again, which looks at the clock.
+        let wakes = self.wakes.as_ref();
+        if wakes.is_some_and(|waker| waker.will_wake(context.waker())) && !sleep.is_elapsed() {
+            return Poll::Pending;
+        }
+        while sleep.as_mut().poll(context).is_ready() {
+            if sleep.deadline() >= deadline {
+                self.wakes = None;
                 return Poll::Ready(());
             }
-            alarm.as_mut().reset(deadline);
+            sleep.as_mut().reset(deadline);
         }
+        self.wakes = Some(context.waker().clone());
         Poll::Pending
     }
 }

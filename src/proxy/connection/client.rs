@@ -26,7 +26,9 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::proxy::context::Context as RequestContext;
 use crate::proxy::failure::Failure;
+use crate::proxy::lean::Origin;
 use crate::proxy::tunnel::Tunnel;
 use crate::proxy::watchdog;
 
@@ -38,6 +40,9 @@ use super::pace::Pace;
 /// How much is read at once outside of bodies, in bytes.
 const PIECE: usize = 8 << 10;
 
+/// How much of a body is read for nothing, when its answer did not wait for it, for the connection's sake.
+const FORGOTTEN: u64 = 256 << 10;
+
 /// How long a client that has closed its sending side is taken to wait for its answer to begin.
 const HALF_CLOSED: Duration = Duration::from_secs(3);
 
@@ -47,14 +52,14 @@ pub(in crate::proxy) struct Client {
     /// There until this is dropped.
     stream: Option<Stream>,
     /// What was read and is not Pingora's yet.
-    pub(super) buffer: BytesMut,
+    pub(in crate::proxy) buffer: BytesMut,
     /// The client will send no more.
     pub(super) has_ended: bool,
     /// Until when a client that will send no more is taken to wait for its answer.
     awaited_until: Option<Instant>,
     /// Something of the answer has been sent.
     is_answered: bool,
-    pub(super) alarm: Alarm,
+    pub(in crate::proxy) alarm: Alarm,
     body: Framing,
     pace: Pace,
     /// It sends the body once it is told to, and was not told yet.
@@ -65,6 +70,8 @@ pub(in crate::proxy) struct Client {
     /// What the connection becomes when Pingora has let go of it. As above.
     tunnel: OnceLock<Box<Tunnel>>,
     parting: Parting,
+    /// See [`Client::hand_over`].
+    handed: Mutex<Option<Box<RequestContext>>>,
 }
 
 /// What a client did wrong while its body came.
@@ -118,6 +125,7 @@ impl Client {
             most: AtomicU64::new(u64::MAX),
             tunnel: OnceLock::new(),
             parting,
+            handed: Mutex::default(),
         }
     }
 
@@ -158,14 +166,53 @@ impl Client {
         self.buffer.split_to(head.length)
     }
 
+    /// Where the connection is from.
+    pub(super) fn origin(&self) -> Origin {
+        let socket = self.get_socket_digest();
+        let peer = socket.and_then(|socket| socket.peer_addr()?.as_inet().copied());
+        Origin {
+            peer,
+            peer_name: peer.map(|peer| peer.ip().to_canonical().to_string().into()),
+            secured: self.is_secured(),
+            proxy: self.get_proxy_digest(),
+        }
+    }
+
     /// Whether the connection is encrypted.
     pub(super) fn is_secured(&self) -> bool {
         self.get_ssl_digest().is_some()
     }
 
     /// Whether all of the last request was read, so that another may follow it.
-    pub(super) fn is_between_requests(&self) -> bool {
+    pub(in crate::proxy) fn is_between_requests(&self) -> bool {
         self.body == Framing::Done && self.tunnel.get().is_none()
+    }
+
+    /// Whether all of the present request was read.
+    pub(in crate::proxy) fn is_body_done(&self) -> bool {
+        self.body == Framing::Done
+    }
+
+    /// Whether so little of the present request is still to come that an answer need not wait for it to
+    /// be read.
+    pub(in crate::proxy) fn is_body_nearly_done(&self) -> bool {
+        matches!(self.body, Framing::Done | Framing::Length(..=FORGOTTEN))
+    }
+
+    /// Leaves what was decided about the present request to Pingora's path.
+    pub(super) fn hand_over(&mut self, context: Box<RequestContext>) {
+        *self
+            .handed
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner) = Some(context);
+    }
+
+    /// What was decided about the present request before Pingora got it.
+    pub(in crate::proxy) fn take_handed(&self) -> Option<Box<RequestContext>> {
+        self.handed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Reads more into the buffer. Nothing more comes once `has_ended` is set.
@@ -188,7 +235,10 @@ impl Client {
     /// An end alone does not tell a client that left from one that has only closed its sending side
     /// (RFC 9112, section 9.6). One that does so before its answer begins is given some time for that
     /// to happen; one that does so later has seen enough.
-    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::proxy) fn poll_silence(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while !self.has_ended && self.buffer.is_empty() {
             ready!(self.poll_fill(context))?;
             if self.has_ended && self.is_answered {

@@ -12,7 +12,7 @@ const MAX_TRAILERS: usize = 16 << 10;
 
 /// What is still to come of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub(in crate::proxy) enum Framing {
     /// Nothing.
     Done,
     /// So many bytes.
@@ -23,7 +23,7 @@ pub(super) enum Framing {
 
 /// Why a body is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Broken {
+pub(in crate::proxy) enum Broken {
     /// It is not made of chunks.
     BadChunk,
     /// It is longer than allowed.
@@ -32,7 +32,7 @@ pub(super) enum Broken {
 
 /// How far a chunked body has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Chunks {
+pub(in crate::proxy) struct Chunks {
     at: At,
     /// Bytes of all chunks whose size is known.
     total: u64,
@@ -98,10 +98,24 @@ impl Framing {
 impl Chunks {
     /// How many of `bytes` belong to the body, and whether it ends with them.
     fn take(&mut self, bytes: &[u8], most: u64) -> Result<(usize, bool), Broken> {
+        self.decode(bytes, most, |_| {})
+    }
+
+    /// The same, handing on each piece of data.
+    ///
+    /// # Errors
+    /// When they make it anything but a body of at most `most` bytes.
+    pub(in crate::proxy) fn decode(
+        &mut self,
+        bytes: &[u8],
+        most: u64,
+        mut data: impl FnMut(&[u8]),
+    ) -> Result<(usize, bool), Broken> {
         let mut taken = 0;
         while let Some(&byte) = bytes.get(taken) {
             if let At::Data(left) = self.at {
                 let here = (bytes.len() - taken).min(usize::try_from(left).unwrap_or(usize::MAX));
+                data(&bytes[taken..taken + here]);
                 taken += here;
                 self.at = match left - here as u64 {
                     0 => At::DataReturn,

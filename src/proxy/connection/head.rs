@@ -8,9 +8,11 @@
 
 use std::mem::MaybeUninit;
 
+use crate::fields::{Fields, Lines};
 use crate::proxy::clients::Clients;
 use crate::proxy::failure::Failure;
 use bytes::{Buf, BytesMut};
+use http::Method;
 use httparse::{Header, Request};
 
 use super::fields::{body_of, check_authority};
@@ -23,14 +25,28 @@ const MOST_FIELDS: usize = 256;
 const LONGEST_TARGET: usize = u16::MAX as usize - 1;
 
 /// A head that was found whole and in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::proxy) struct Head {
     /// Bytes, the empty line included.
     pub(super) length: usize,
     /// What follows it.
     pub(super) body: Framing,
     /// Whether the client waits for a word before it sends the body (RFC 9110, section 10.1.1).
     pub(super) expects_continue: bool,
+    /// Its parts, if it is as simple as most.
+    pub(super) plain: Option<Plain>,
+}
+
+/// A head of HTTP/1.1 that wants nothing but an answer, and does so in common terms. Its body, if it has
+/// one, has a length.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::proxy) struct Plain {
+    pub(in crate::proxy) method: Method,
+    /// Where the target stands, which is a path and perhaps a query.
+    pub(in crate::proxy) target: (usize, usize),
+    pub(in crate::proxy) lines: Lines,
+    /// Whether the client wants its connection kept.
+    pub(in crate::proxy) keeps: bool,
 }
 
 /// A head that is answered at once; nothing that follows it can be read.
@@ -180,6 +196,7 @@ fn parse(bytes: &[u8], limits: &Clients) -> Result<Head, Box<Refused>> {
             length: bytes.len(),
             body,
             expects_continue,
+            plain: Plain::of(&request, bytes).filter(|_| !expects_continue),
         })
         .map_err(|failure| {
             let mut fields = request.headers.iter();
@@ -190,6 +207,60 @@ fn parse(bytes: &[u8], limits: &Clients) -> Result<Head, Box<Refused>> {
                 request_id: id.map(|field| field.value.to_vec()),
             })
         })
+}
+
+impl Plain {
+    /// Its fields, as lines of the `bytes` of the head.
+    pub(in crate::proxy) fn fields<'a>(&'a self, bytes: &'a [u8]) -> Fields<'a> {
+        Fields::Lines(&self.lines, bytes)
+    }
+
+    fn of(request: &Request<'_, '_>, bytes: &[u8]) -> Option<Self> {
+        let target = request.path?.as_bytes();
+        let is_plain = request.version == Some(1)
+            && target.first() == Some(&b'/')
+            && target.iter().all(|byte| is_plain_in_target(*byte));
+        if !is_plain {
+            return None;
+        }
+        let place = |part: &[u8]| {
+            let from = part.as_ptr() as usize - bytes.as_ptr() as usize;
+            (from, from + part.len())
+        };
+        let mut lines = Lines::with_capacity(request.headers.len());
+        let mut keeps = true;
+        for field in request.headers.iter() {
+            match field.name.len() {
+                6 if field.name.eq_ignore_ascii_case("expect") => return None,
+                7 if field.name.eq_ignore_ascii_case("upgrade") => return None,
+                10 if field.name.eq_ignore_ascii_case("connection") => {
+                    keeps &= common_connection(field.value)?;
+                }
+                17 if field.name.eq_ignore_ascii_case("transfer-encoding") => return None,
+                _ => {}
+            }
+            lines.add(place(field.name.as_bytes()), place(field.value));
+        }
+        Some(Self {
+            method: Method::from_bytes(request.method?.as_bytes()).ok()?,
+            target: place(target),
+            lines,
+            keeps,
+        })
+    }
+}
+
+/// Whether the `http` crate takes this byte for part of a path or a query, and nobody for more.
+fn is_plain_in_target(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'#' | b'<' | b'>' | b'`')
+}
+
+/// Whether a connection with this `Connection` is kept; `None` if that says anything else.
+fn common_connection(value: &[u8]) -> Option<bool> {
+    if value.eq_ignore_ascii_case(b"keep-alive") {
+        return Some(true);
+    }
+    value.eq_ignore_ascii_case(b"close").then_some(false)
 }
 
 fn refused(bytes: &[u8], failure: Failure) -> Box<Refused> {

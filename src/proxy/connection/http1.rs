@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::proxy::clients::Clients;
 use crate::proxy::failure::Failure;
+use crate::proxy::lean::{Came, Served};
 use crate::proxy::request_id;
 
 use super::Connections;
@@ -41,7 +42,8 @@ pub(super) async fn serve(connections: &Arc<Connections>, stream: Stream) -> Opt
     let parted = parting.take()?;
     match newer {
         Some(read) => {
-            http2::resume(connections, parted.stream, read).await;
+            // Boxed as what follows is: a connection that waits makes no room for what it may become.
+            Box::pin(http2::resume(connections, parted.stream, read)).await;
             None
         }
         None => Some(parted),
@@ -52,18 +54,36 @@ pub(super) async fn serve(connections: &Arc<Connections>, stream: Stream) -> Opt
 /// was read of it if it speaks HTTP/2.
 async fn converse(connections: &Arc<Connections>, mut client: Box<Client>) -> Option<BytesMut> {
     let mut wait = Wait::new(connections);
+    let origin = client.origin();
     loop {
-        let limits = connections.settings.load().clients.clone();
-        let head = match wait.for_head(&mut client, &limits).await {
-            Next::Head(head) => head,
+        let settings = connections.settings.load();
+        let limits = settings.clients.clone();
+        let is_lean = settings.lean_path;
+        drop(settings);
+        let (head, arrived) = match wait.for_head(&mut client, &limits).await {
+            Next::Head(head, arrived) => (head, arrived),
             Next::Http2 => return Some(mem::take(&mut client.buffer)),
             Next::Refused(refused) => {
-                answer(connections, client, &refused).await;
+                Box::pin(answer(connections, client, &refused)).await;
                 return None;
             }
             Next::Over => return None,
         };
         let bytes = client.begin(&head, limits.min_body_rate);
+        if let Some(plain) = head.plain.as_ref().filter(|_| is_lean) {
+            let came = Came::new(plain, &bytes, &origin);
+            let lean = &connections.lean;
+            if lean.takes(&came) {
+                match Box::pin(lean.serve(&mut client, came, arrived)).await {
+                    Served::Kept(since) => {
+                        (wait.is_first, wait.since) = (false, since);
+                        continue;
+                    }
+                    Served::Over => return None,
+                    Served::Passed(context) => client.hand_over(context),
+                }
+            }
+        }
         let mut session = ServerSession::new_http1(client);
         session.set_pipelined_prefix(bytes);
         let served = (connections.proxy).process_new_http(session, &connections.closing);
@@ -72,13 +92,14 @@ async fn converse(connections: &Arc<Connections>, mut client: Box<Client>) -> Op
             Ok(same) if same.is_between_requests() => client = same,
             _ => return None,
         }
-        wait.is_first = false;
+        (wait.is_first, wait.since) = (false, Instant::now());
     }
 }
 
 /// What comes next on a connection.
 enum Next {
-    Head(Head),
+    /// A head, the last of which came then.
+    Head(Head, Instant),
     Refused(Box<Refused>),
     /// HTTP/2.
     Http2,
@@ -92,6 +113,8 @@ struct Wait {
     /// Since when callboard leaves.
     leaving: Option<Instant>,
     is_first: bool,
+    /// Since when nothing else is done.
+    since: Instant,
 }
 
 /// What ends a wait.
@@ -110,11 +133,12 @@ impl Wait {
             }),
             leaving: None,
             is_first: true,
+            since: Instant::now(),
         }
     }
 
     async fn for_head(&mut self, client: &mut Client, limits: &Clients) -> Next {
-        let since = Instant::now();
+        let since = self.since;
         let silence = if self.is_first {
             limits.head_timeout
         } else {
@@ -124,13 +148,14 @@ impl Wait {
         let mut scan = Scan::default();
         loop {
             if !client.buffer.is_empty() {
-                began.get_or_insert_with(Instant::now);
+                let now = Instant::now();
+                began.get_or_insert(now);
                 match self.said(client) {
                     Said::Http2 => return Next::Http2,
                     Said::TooLittle => {}
                     Said::Other => match scan.advance(&mut client.buffer, limits) {
                         Ok(None) => {}
-                        Ok(Some(head)) => return Next::Head(head),
+                        Ok(Some(head)) => return Next::Head(head, now),
                         Err(refused) => return Next::Refused(refused),
                     },
                 }
@@ -211,7 +236,7 @@ async fn answer(connections: &Connections, mut client: Box<Client>, refused: &Re
         refused.failure.detail()
     );
     let id = request_id::of_fragment(refused.request_id.as_deref());
-    let Ok(wire) = refused.failure.to_wire(&id, refused.is_head) else {
+    let Ok(wire) = refused.failure.to_wire(&id, refused.is_head, false) else {
         return;
     };
     let body = memchr::memmem::find(&wire, b"\r\n\r\n").map_or(0, |end| wire.len() - end - 4);

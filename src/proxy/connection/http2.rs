@@ -34,9 +34,9 @@ use pingora::protocols::{Digest, Stream as Wired};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::proxy::asked::Asked;
 use crate::proxy::clients::Clients;
 use crate::proxy::failure::Failure;
-use crate::proxy::headers;
 use crate::proxy::request_id;
 use crate::proxy::watchdog::watched;
 use crate::telemetry::access_log::Refused;
@@ -350,7 +350,7 @@ impl<'a> Conversation<'a> {
         let mut head = RequestHeader::from(head);
         if let Err(failure) = head::settle(&mut head, limits) {
             self.connections.count_malformed(&failure);
-            let id = request_id::of(&head);
+            let id = request_id::of((&head.headers).into());
             let sent = refuse(&failure, &head, &id, respond);
             self.log_refused(&failure, &head, &id, sent);
             self.malformed += 1;
@@ -385,7 +385,7 @@ impl Conversation<'_> {
             secured: self.digest.ssl_digest.is_some(),
             method: Some(head.method.as_str().as_bytes()),
             target: target.map(|target| target.as_str().as_bytes()),
-            host: headers::host(head).map(str::as_bytes),
+            host: Asked::of_head(head).host().map(str::as_bytes),
             protocol: Some(b"HTTP/2.0"),
             headers: Some(&head.headers),
             sent: sent as u64,

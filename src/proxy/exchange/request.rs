@@ -1,11 +1,13 @@
 //! A request as an instance gets it over an exchange of our own: what Pingora does to a request on
 //! the ordinary path, and then what callboard does.
 
-use http::{HeaderMap, Version, header};
+use http::{Version, header};
 use pingora::Result;
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
 
+use crate::fields::Fields;
+use crate::proxy::asked::Asked;
 use crate::proxy::context::Context;
 use crate::proxy::headers;
 
@@ -26,18 +28,18 @@ const HOP_BY_HOP: &[&str] = &[
 
 /// Whether the request is plain HTTP: it asks for no other protocol, and names no headers
 /// of its own as meant for this connection only.
-pub(in crate::proxy) fn can_be_copied(request: &RequestHeader) -> bool {
-    request.version <= Version::HTTP_2
-        && request.method != http::Method::CONNECT
-        && !request.headers.contains_key(header::UPGRADE)
-        && has_common_connection(&request.headers)
+pub(in crate::proxy) fn can_be_copied(asked: Asked<'_>) -> bool {
+    asked.version <= Version::HTTP_2
+        && *asked.method != http::Method::CONNECT
+        && !asked.fields.has(&header::UPGRADE)
+        && has_common_connection(asked.fields)
 }
 
-fn has_common_connection(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+/// Whether `Connection` names no fields of the client's own.
+pub(in crate::proxy) fn has_common_connection(fields: Fields<'_>) -> bool {
+    fields
+        .all(&header::CONNECTION)
+        .flat_map(|line| line.split(|&byte| byte == b','))
         .map(<[u8]>::trim_ascii)
         .all(|token| {
             let common: [&[u8]; 4] = [b"", b"close", b"keep-alive", b"te"];
@@ -87,10 +89,14 @@ mod tests {
             (&[("Connection", "close"), ("Connection", "upgrade")], false),
             (&[("Upgrade", "websocket")], false),
         ] {
-            assert_eq!(can_be_copied(&request(headers)), copied, "{headers:?}");
+            assert_eq!(
+                can_be_copied(Asked::of_head(&request(headers))),
+                copied,
+                "{headers:?}"
+            );
         }
         let mut newer = request(&[]);
         newer.set_version(Version::HTTP_3);
-        assert!(!can_be_copied(&newer));
+        assert!(!can_be_copied(Asked::of_head(&newer)));
     }
 }

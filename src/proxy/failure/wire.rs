@@ -8,7 +8,8 @@ use pingora::protocols::http::date::get_cached_date;
 use super::Failure;
 
 impl Failure {
-    /// The answer in full, after which the connection ends; `is_head` leaves the body out.
+    /// The answer in full, after which the connection ends unless it `keeps`; `is_head` leaves the body
+    /// out.
     ///
     /// # Errors
     /// Never: all of its fields are valid.
@@ -16,10 +17,14 @@ impl Failure {
         &self,
         request_id: &HeaderValue,
         is_head: bool,
+        keeps: bool,
     ) -> Result<Vec<u8>> {
         let (mut response, body) = self.response(request_id)?;
         response.insert_header(header::DATE, get_cached_date())?;
-        response.insert_header(header::CONNECTION, "close")?;
+        response.insert_header(
+            header::CONNECTION,
+            if keeps { "keep-alive" } else { "close" },
+        )?;
         let mut wire = Vec::with_capacity(512 + body.len());
         let reason = response.status.canonical_reason().unwrap_or_default();
         let line = format!("HTTP/1.1 {} {reason}\r\n", response.status.as_u16());
@@ -40,7 +45,7 @@ mod tests {
     #[test]
     fn an_answer_is_a_whole_response() {
         let id = HeaderValue::from_static("id-1");
-        let wire = Failure::connect().to_wire(&id, false).unwrap();
+        let wire = Failure::connect().to_wire(&id, false, false).unwrap();
         let wire = String::from_utf8(wire).unwrap();
         let (head, body) = wire.split_once("\r\n\r\n").unwrap();
         assert!(
@@ -59,7 +64,7 @@ mod tests {
             );
         }
         assert!(head.contains("\r\nAllow: "), "{head}");
-        let without = Failure::connect().to_wire(&id, true).unwrap();
+        let without = Failure::connect().to_wire(&id, true, false).unwrap();
         assert!(without.ends_with(b"\r\n\r\n"));
     }
 }

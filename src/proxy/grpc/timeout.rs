@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 /// The field.
 pub(in crate::proxy) const HEADER: &str = "grpc-timeout";
+
+/// The same, to look for.
+pub(in crate::proxy) static NAME: HeaderName = HeaderName::from_static(HEADER);
 
 /// The most digits.
 const DIGITS: usize = 8;

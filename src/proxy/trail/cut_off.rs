@@ -10,9 +10,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use pingora_proxy::Session;
 
 use crate::names::ServiceName;
+use crate::proxy::asked::Asked;
+use crate::proxy::connection;
 use crate::proxy::connection::Passed;
 use crate::proxy::context::Context;
-use crate::proxy::{connection, headers};
 use crate::telemetry::explain::Notes;
 use crate::telemetry::record::Record;
 use crate::telemetry::{Telemetry, explain, trace};
@@ -94,7 +95,7 @@ impl CutOff {
             secured: connection::is_secured(session),
             method: head.method.clone(),
             uri: head.uri.clone(),
-            host: headers::host(head).map(Box::from),
+            host: Asked::of_head(head).host().map(Box::from),
             version: head.version,
             headers,
             passed: Passed::default(),

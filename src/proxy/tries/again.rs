@@ -1,11 +1,10 @@
 //! Whether a request is sent again when a try of it has failed, and what that says of its instance.
 
+use std::fmt::Display;
 use std::time::Instant;
 
 use log::debug;
-use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result};
-use pingora_proxy::Session;
 
 use crate::cluster::pick::Outcome;
 use crate::dial;
@@ -13,7 +12,7 @@ use crate::grpc::Code;
 use crate::proxy::attempt::Attempt;
 use crate::proxy::context::Context;
 use crate::proxy::failure::Failure;
-use crate::proxy::retry::{self, Fault, MAX_TRIES};
+use crate::proxy::retry::{self, Fault, MAX_TRIES, Replay};
 use crate::proxy::ruling::Ruling;
 use crate::proxy::verdict::Verdict;
 use crate::proxy::watchdog::{self, Timer};
@@ -26,7 +25,7 @@ impl Context {
     /// instance, and the number of repetitions and their budget do not matter.
     pub(in crate::proxy) fn unconnected(
         &mut self,
-        peer: &HttpPeer,
+        address: &impl Display,
         error: &mut Error,
         now: Instant,
     ) {
@@ -40,7 +39,7 @@ impl Context {
         } else {
             Ruling::NotCovered(fault)
         });
-        let failure = Failure::of_connect(&peer._address, error, target.rules.timeouts.connect);
+        let failure = Failure::of_connect(address, error, target.rules.timeouts.connect);
         if timed_out && self.remaining(now).is_zero() {
             // It was given less than `connect`.
             self.trail.ruled(NO_TIME);
@@ -59,14 +58,14 @@ impl Context {
     /// another instance may do better than, and there is one.
     pub(in crate::proxy) fn weigh(
         &mut self,
-        session: &Session,
+        replay: Replay,
         verdict: Verdict,
         now: Instant,
     ) -> Result<()> {
         if verdict.fault.is_none() {
             self.trail.ruled(Ruling::PassedOn);
         }
-        let Some(fault) = (verdict.fault).filter(|&fault| self.has_better(session, fault, now))
+        let Some(fault) = (verdict.fault).filter(|&fault| self.has_better(replay, fault, now))
         else {
             match (verdict.outcome, &mut self.pick) {
                 (Some(outcome), _) => self.report(outcome, now),
@@ -92,8 +91,8 @@ impl Context {
     /// Whether an answer with this fault is dropped for that of another instance, which is picked
     /// at once: the answer is gone by the time of the next try. Nobody is waited for, and the request
     /// takes its place under the service's limit along.
-    fn has_better(&mut self, session: &Session, fault: Fault, now: Instant) -> bool {
-        if !self.may_repeat(session, fault, now) {
+    fn has_better(&mut self, replay: Replay, fault: Fault, now: Instant) -> bool {
+        if !self.may_repeat(replay, fault, now) {
             return false;
         }
         let (Some(target), Some(pick)) = (&self.target, &self.pick) else {
@@ -114,8 +113,8 @@ impl Context {
     /// The exchange with an instance broke; decides whether the request is sent to another one.
     pub(in crate::proxy) fn broken(
         &mut self,
-        session: &Session,
-        peer: &HttpPeer,
+        replay: Replay,
+        address: &impl Display,
         error: &mut Error,
         reused: bool,
         now: Instant,
@@ -151,8 +150,8 @@ impl Context {
         if !attempt.as_ref().is_none_or(Attempt::is_unanswered) {
             self.trail.ruled(Ruling::Over("its answer had begun"));
             self.failure = Some(match fired {
-                Some(timer) => self.ran_out(timer, Some(peer)),
-                None => Failure::of_exchange(&peer._address, error),
+                Some(timer) => self.ran_out(timer, Some(address)),
+                None => Failure::of_exchange(address, error),
             });
             match fired {
                 // That it was taking long was no failure yet.
@@ -162,7 +161,7 @@ impl Context {
             return;
         }
         if let Some(timer @ (Timer::Request | Timer::Total)) = fired {
-            self.failure = Some(self.ran_out(timer, Some(peer)));
+            self.failure = Some(self.ran_out(timer, Some(address)));
             self.trail.ruled(NO_TIME);
             if asked {
                 self.give_up_pick(Outcome::Failed, now);
@@ -173,11 +172,11 @@ impl Context {
             return;
         }
         let (fault, failure) = match (fired, error.etype()) {
-            (Some(timer), _) => (Fault::Timeout, self.ran_out(timer, Some(peer))),
+            (Some(timer), _) => (Fault::Timeout, self.ran_out(timer, Some(address))),
             (None, ErrorType::WriteTimedout) => {
-                (Fault::Timeout, self.ran_out(Timer::Request, Some(peer)))
+                (Fault::Timeout, self.ran_out(Timer::Request, Some(address)))
             }
-            _ => (Fault::Reset, Failure::of_exchange(&peer._address, error)),
+            _ => (Fault::Reset, Failure::of_exchange(address, error)),
         };
         self.failure = Some(failure);
         if fired.is_none() && !reused && is_turned_away(error) {
@@ -185,7 +184,7 @@ impl Context {
             let refused = Fault::Connect { timed_out: false };
             let wanted = self.target.as_ref().map(|target| &target.policy.retry.on);
             let again = wanted.is_some_and(|on| refused.is_covered(on));
-            let ruling = match (again, self.has_all(session)) {
+            let ruling = match (again, self.has_all(replay)) {
                 (true, true) => Ruling::Again(refused),
                 (true, false) => TOO_LONG,
                 (false, _) => Ruling::NotCovered(refused),
@@ -196,7 +195,7 @@ impl Context {
         }
         if fired.is_none() && !self.tries.burnt && is_unseen(error) {
             self.spare_pick();
-            let ruling = if self.has_all(session) {
+            let ruling = if self.has_all(replay) {
                 Ruling::AgainFor("the instance says that it has not looked at the request")
             } else {
                 TOO_LONG
@@ -206,23 +205,19 @@ impl Context {
             return;
         }
         if reused && fired.is_none() && is_closed(error) {
-            let ruling = match self.is_repeatable(session) {
+            let ruling = match self.is_repeatable(replay) {
                 true if self.tries.burnt => Ruling::Over("a kept connection had failed it before"),
                 true => Ruling::AgainFor("the instance had closed the kept connection"),
-                false => self.unrepeatable(session),
+                false => self.unrepeatable(replay),
             };
             self.trail.ruled(ruling);
-            debug!(
-                "{}: {} had closed a kept connection",
-                self.name(),
-                peer._address
-            );
+            debug!("{}: {} had closed a kept connection", self.name(), address);
             self.spare_pick();
             error.set_retry(ruling.is_again());
             return;
         }
         self.give_up_pick(Outcome::Failed, now);
-        error.set_retry(self.may_repeat(session, fault, now));
+        error.set_retry(self.may_repeat(replay, fault, now));
     }
 
     /// Lets go of an endpoint whose kept connection failed the request, which says nothing about it.
@@ -235,8 +230,8 @@ impl Context {
     }
 
     /// Whether the request, which was sent, is sent once more; takes its part of the budget if so.
-    fn may_repeat(&mut self, session: &Session, fault: Fault, now: Instant) -> bool {
-        let ruling = self.rule(session, fault, now);
+    fn may_repeat(&mut self, replay: Replay, fault: Fault, now: Instant) -> bool {
+        let ruling = self.rule(replay, fault, now);
         self.trail.ruled(ruling);
         if ruling.is_again() {
             self.tries.repeats += 1;
@@ -245,7 +240,7 @@ impl Context {
         ruling.is_again()
     }
 
-    fn rule(&mut self, session: &Session, fault: Fault, now: Instant) -> Ruling {
+    fn rule(&mut self, replay: Replay, fault: Fault, now: Instant) -> Ruling {
         let Some(target) = &self.target else {
             return Ruling::Over("it has no target");
         };
@@ -262,9 +257,9 @@ impl Context {
             return Ruling::TooOften;
         }
         // Who says that it is unavailable has not worked on the call, whatever it is.
-        let unseen = fault == Fault::Unavailable && self.has_all(session);
-        if !unseen && !self.is_repeatable(session) {
-            return self.unrepeatable(session);
+        let unseen = fault == Fault::Unavailable && self.has_all(replay);
+        if !unseen && !self.is_repeatable(replay) {
+            return self.unrepeatable(replay);
         }
         if self.remaining(now).is_zero() {
             return NO_TIME;
@@ -281,8 +276,8 @@ impl Context {
     }
 
     /// Why the request may not be sent twice.
-    fn unrepeatable(&self, session: &Session) -> Ruling {
-        if session.req_header().method.is_idempotent() {
+    fn unrepeatable(&self, replay: Replay) -> Ruling {
+        if replay.is_idempotent {
             TOO_LONG
         } else {
             Ruling::Over("its method is not idempotent")
@@ -290,14 +285,14 @@ impl Context {
     }
 
     /// Whether the request may be sent twice.
-    fn is_repeatable(&self, session: &Session) -> bool {
-        session.req_header().method.is_idempotent() && self.has_all(session)
+    fn is_repeatable(&self, replay: Replay) -> bool {
+        replay.is_idempotent && self.has_all(replay)
     }
 
     /// Whether what was passed on of the request's body is still there.
-    fn has_all(&self, session: &Session) -> bool {
+    fn has_all(&self, replay: Replay) -> bool {
         let buffer = self.target.as_ref().map_or(0, |t| t.policy.retry.buffer);
-        !session.retry_buffer_truncated() && self.arrival.length <= buffer as u64
+        replay.is_kept && self.arrival.length <= buffer as u64
     }
 }
 

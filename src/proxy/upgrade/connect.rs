@@ -29,7 +29,8 @@ pub(super) async fn connect(peer: &HttpPeer, context: &Context) -> Result<Stream
     };
     let within = peer.options.connection_timeout.unwrap_or(Duration::MAX);
     let opened = open(pick, within).await;
-    let stream = opened.map_err(|error| Error::because(kind(&error), "connect", error))?;
+    let stream =
+        opened.map_err(|error| Error::because(dial::fault_kind(&error), "connect", error))?;
     if matches!(stream, dial::Stream::Tcp(_) | dial::Stream::Tls(_))
         && let Err(error) = SockRef::from(&stream).set_tcp_keepalive(&dial::KEEPALIVE)
     {
@@ -48,17 +49,4 @@ async fn open(pick: &Pick, within: Duration) -> io::Result<dial::Stream> {
     };
     let is_tls = pick.endpoint().instance.scheme.is_tls();
     dial::open(pick.address(), is_tls.then_some(handshake), within).await
-}
-
-fn kind(error: &io::Error) -> ErrorType {
-    use io::ErrorKind::{
-        ConnectionRefused, HostUnreachable, InvalidData, NetworkUnreachable, TimedOut,
-    };
-    match error.kind() {
-        ConnectionRefused => ErrorType::ConnectRefused,
-        TimedOut => ErrorType::ConnectTimedout,
-        HostUnreachable | NetworkUnreachable => ErrorType::ConnectNoRoute,
-        InvalidData => ErrorType::TLSHandshakeFailure,
-        _ => ErrorType::ConnectError,
-    }
 }

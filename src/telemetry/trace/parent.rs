@@ -5,7 +5,9 @@
 //! version ─ trace ─ span of whoever sends it ─ flags
 //! ```
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
+
+use crate::fields::Fields;
 
 use crate::telemetry::hex;
 
@@ -33,13 +35,13 @@ pub(super) struct Parent {
 }
 
 /// What `headers` say of their sender; `None` without a header that is valid and the only one.
-pub(super) fn of(headers: &HeaderMap) -> Option<Parent> {
-    let mut lines = headers.get_all(&NAME).iter();
+pub(super) fn of(headers: Fields<'_>) -> Option<Parent> {
+    let mut lines = headers.all(&NAME);
     let line = lines.next()?;
     if lines.next().is_some() {
         return None;
     }
-    parse(line.as_bytes())
+    parse(line)
 }
 
 /// Reads a header of any version: what follows in one that is yet to come begins with a dash.
@@ -89,6 +91,8 @@ pub(super) fn header(trace: u128, span: u64, sampled: bool, random: bool) -> Hea
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -144,9 +148,9 @@ mod tests {
     fn of_two_headers_neither_counts() {
         let mut headers = HeaderMap::new();
         headers.append(PARENT, header(1, 2, true, false));
-        assert!(of(&headers).is_some());
+        assert!(of((&headers).into()).is_some());
         headers.append(PARENT, header(1, 2, true, false));
-        assert_eq!(of(&headers), None);
+        assert_eq!(of((&headers).into()), None);
     }
 
     proptest! {

@@ -5,7 +5,7 @@
 //! passed on: part of it would be a state that nobody is in. Of two members with the same key, which
 //! nobody may write and anybody may pass on, both are.
 
-use http::HeaderMap;
+use crate::fields::Fields;
 
 use super::STATE_NAME;
 
@@ -17,13 +17,8 @@ const MAX_MEMBERS: usize = 32;
 const MAX_PART: usize = 256;
 
 /// Whether `headers` hold a state that can be passed on.
-pub(super) fn is_given(headers: &HeaderMap) -> bool {
-    let lines = || {
-        headers
-            .get_all(&STATE_NAME)
-            .iter()
-            .map(|line| line.as_bytes())
-    };
+pub(super) fn is_given(headers: Fields<'_>) -> bool {
+    let lines = || headers.all(&STATE_NAME);
     if lines().map(|line| line.len() + 1).sum::<usize>() > MAX_BYTES {
         return false;
     }
@@ -72,6 +67,8 @@ fn without_blanks(text: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use std::str::FromStr;
 
     use http::HeaderValue;
@@ -85,7 +82,7 @@ mod tests {
         for line in lines {
             headers.append(&STATE_NAME, HeaderValue::from_bytes(line).unwrap());
         }
-        is_given(&headers)
+        is_given((&headers).into())
     }
 
     fn members(count: usize) -> String {

@@ -1,5 +1,6 @@
 //! A callboard process on ports of its own.
 
+use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -99,7 +100,7 @@ impl Callboard {
 
     fn start_logging(yaml: &str, filter: Option<&str>, listeners: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("proxy.yaml"), yaml).unwrap();
+        fs::write(folder.path().join("proxy.yaml"), switched(yaml)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_callboard"));
         let config = folder.path().join("proxy.yaml");
         command
@@ -309,11 +310,11 @@ impl Callboard {
 
     /// Replaces the configuration file, keeping the listeners of [`Setup`].
     pub(crate) fn rewrite(&self, setup: &Setup) {
-        fs::write(self.config(), setup.yaml()).unwrap();
+        self.rewrite_raw(&setup.yaml());
     }
 
     pub(crate) fn rewrite_raw(&self, yaml: &str) {
-        fs::write(self.config(), yaml).unwrap();
+        fs::write(self.config(), switched(yaml)).unwrap();
     }
 
     /// Sends SIGHUP and waits until the log holds another `outcome`.
@@ -388,6 +389,23 @@ impl Drop for Callboard {
         if std::thread::panicking() {
             eprintln!("--- callboard's log\n{}", self.log());
         }
+    }
+}
+
+/// A configuration with `proxy.lean_path` as `CALLBOARD_LEAN_PATH` has it, unless it says so itself or
+/// nothing of the proxy: what holds of one path of requests holds of the other.
+fn switched(yaml: &str) -> String {
+    match (env::var("CALLBOARD_LEAN_PATH"), yaml.strip_prefix("proxy:")) {
+        (Ok(switch), Some(rest)) if !yaml.contains("lean_path") => {
+            if let Some(block) = rest.strip_prefix('\n') {
+                return format!("proxy:\n  lean_path: {switch}\n{block}");
+            }
+            if let Some(flow) = rest.strip_prefix(" {") {
+                return format!("proxy: {{lean_path: {switch}, {flow}");
+            }
+            yaml.to_owned()
+        }
+        _ => yaml.to_owned(),
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) struct Scripted {
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
+    open: AtomicUsize,
     heads: Mutex<Vec<String>>,
     bodies: Mutex<Vec<String>>,
 }
@@ -59,7 +60,12 @@ impl Scripted {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 shared.connections.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(serve(stream, shared.clone(), script.clone()));
+                let (seen, script) = (shared.clone(), script.clone());
+                tokio::spawn(async move {
+                    seen.open.fetch_add(1, Ordering::Relaxed);
+                    serve(stream, seen.clone(), script).await;
+                    seen.open.fetch_sub(1, Ordering::Relaxed);
+                });
             }
         });
         Self {
@@ -76,6 +82,11 @@ impl Scripted {
 
     pub(crate) fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many of them are open, as far as it has noticed.
+    pub(crate) fn open(&self) -> usize {
+        self.seen.open.load(Ordering::Relaxed)
     }
 
     /// The heads of the requests, in lower case.

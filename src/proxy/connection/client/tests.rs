@@ -12,6 +12,7 @@ fn sending(body: Framing) -> (Client, DuplexStream, Parting) {
         length: 0,
         body,
         expects_continue: false,
+        plain: None,
     };
     client.begin(&head, None);
     (client, theirs, parting)

@@ -46,7 +46,7 @@ impl Incoming {
         Self {
             is_nothing: says(header::CONTENT_LENGTH, "0"),
             expects_continue: says(header::EXPECT, "100-continue"),
-            may_pause: Flavor::of(head) == Some(Flavor::Native),
+            may_pause: Flavor::of(&head.method, (&head.headers).into()) == Some(Flavor::Native),
             stream,
             is_over: false,
             read: 0,
