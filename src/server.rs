@@ -68,8 +68,9 @@ pub use handover::TakeOverError;
 const PROBE_CONCURRENCY: usize = 256;
 /// How long the last lines of the access log may take.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// Idle connections kept per worker thread to all instances together, on each of the two paths.
-const UPSTREAM_POOL: usize = 4_096;
+/// Idle connections kept per worker thread to all instances together, on each of the two paths: enough for
+/// one to each instance of a very large service.
+const UPSTREAM_POOL: usize = 16_384;
 /// How long the end of the process waits for the last traces to be exported.
 const TRACES_GRACE: Duration = Duration::from_secs(1);
 
