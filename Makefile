@@ -36,7 +36,7 @@ demo: setup ## Shows requests spreading over services that join, leave and get k
 	@scripts/demo.sh
 
 .PHONY: test
-test: check test-rust test-paths test-schema test-examples test-tour test-demo test-prove test-dashboard test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
+test: check test-rust test-paths test-cost test-schema test-examples test-tour test-demo test-prove test-dashboard test-compose ## Runs everything CI runs; CI=true lets no missing tool pass
 	@echo "make test: all passed"
 
 .PHONY: check
@@ -54,6 +54,10 @@ test-rust: setup peers
 	cargo build --locked --bin callboard --example hello
 	cargo test --locked
 	@for file in conf/*.yaml; do $(DEBUG_BIN) check --config "$$file" || exit 1; done
+
+.PHONY: test-cost
+test-cost: test-rust
+	@CALLBOARD_BIN=$(DEBUG_BIN) scripts/cost-test.sh
 
 # What is about neither requests over HTTP/1 nor what becomes of them is no different there.
 NOT_OF_PATHS := access_log_files:: acme:: addresses:: commands damage:: dashboard:: durability:: grpc http2_ journal \
