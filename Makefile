@@ -13,7 +13,7 @@ PREFIX ?= /usr/local
 
 .PHONY: help
 help: ## Says what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: build ## Builds what is needed and runs callboard: clients on :8080, services on 127.0.0.1:8500
@@ -101,8 +101,15 @@ prove: build ## Replaces, kills and hangs instances under load and counts what c
 	target/release/callboard prove deploy
 
 .PHONY: bench
-bench: setup ## Measures picks, membership changes, heartbeats and memory
-	cargo bench --locked --bench '*'
+bench: build ## Sets callboard beside other proxies, measures its control plane and its growth, then bench-parts
+	@scripts/bench-peers.sh
+	cargo build --release --locked --example bare
+	cargo bench --locked --bench peers --bench control --bench growth -- --write-readme
+	$(MAKE) bench-parts
+
+.PHONY: bench-parts
+bench-parts: setup ## Measures picks, the registry, protocols, telemetry and WebSockets
+	cargo bench --locked $(patsubst benches/%.rs,--bench %,$(wildcard benches/*.rs))
 
 .PHONY: peers
 peers: ## Installs the clients and servers that the tests let callboard stand between

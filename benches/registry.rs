@@ -1,5 +1,5 @@
-//! What a change, a heartbeat, a listing, an expiry and a restart cost. Nothing is stored but where
-//! it says so.
+//! What a change on the disk, heartbeats of several threads, a listing, an expiry and a restart cost in
+//! the registry alone. Nothing is stored but where it says so.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot start may stop")]
 
@@ -28,22 +28,8 @@ fn world(services: usize, each: usize) -> Registry {
     registry
 }
 
-/// One instance is replaced; until the caller has its answer.
-#[divan::bench(args = [(1, 10_000), (1_000, 100)])]
-fn one_change(bencher: Bencher<'_, '_>, (services, each): (usize, usize)) {
-    let (registry, runtime) = (world(services, each), common::runtime());
-    let mut weight = 1;
-    bencher.bench_local(|| {
-        weight = weight % 60_000 + 1;
-        let replaced = Instance {
-            weight,
-            ..common::instance(services / 2, each / 2)
-        };
-        runtime.block_on(registry.submit(Command::Register(replaced), Actor::Callboard))
-    });
-}
-
-/// The same with a store on this machine's disk, in the system's folder for temporary files.
+/// One instance is replaced, until the caller has its answer: with a store on this machine's disk, in the
+/// system's folder for temporary files.
 #[divan::bench(args = [Sync::Full, Sync::Normal])]
 fn one_change_on_disk(bencher: Bencher<'_, '_>, sync: Sync) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -125,16 +111,6 @@ fn renew(bencher: Bencher<'_, '_>) {
             now,
         )
     });
-}
-
-#[divan::bench(sample_count = 10, sample_size = 1)]
-fn register_100_000_in_batches(bencher: Bencher<'_, '_>) {
-    bencher
-        .with_inputs(|| (common::empty(), common::batches(1_000, 100)))
-        .bench_local_values(|(registry, batches)| {
-            common::fill(&registry, batches);
-            registry
-        });
 }
 
 /// Every member of a service of 10,000 is looked at once.

@@ -3,7 +3,9 @@
 #![allow(dead_code, reason = "each bench needs another part of it")]
 #![expect(clippy::expect_used, reason = "a bench that cannot start may stop")]
 
+pub(crate) mod lanes;
 pub(crate) mod process;
+pub(crate) mod upstream;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

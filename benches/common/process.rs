@@ -1,20 +1,25 @@
 //! A callboard process, and calls to it.
 
+#![allow(dead_code, reason = "each bench needs another part of it")]
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     reason = "a measurement that meets what it did not expect should stop there"
 )]
 
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+use std::{env, fs};
 
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 /// A callboard process; killed when dropped.
 pub(crate) struct Callboard {
@@ -28,7 +33,12 @@ pub(crate) struct Callboard {
 impl Callboard {
     /// Runs `proxy.yaml` of `folder`, which has so many listeners.
     pub(crate) fn start(folder: &Path, listeners: usize) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_callboard"))
+        Self::start_as(Command::new(program()), folder, listeners)
+    }
+
+    /// The same with a command that runs [`program`].
+    pub(crate) fn start_as(mut command: Command, folder: &Path, listeners: usize) -> Self {
+        let mut process = command
             .args(["run", "--config", "proxy.yaml"])
             .current_dir(folder)
             .env("RUST_LOG", "error")
@@ -56,21 +66,19 @@ impl Callboard {
         panic!("callboard ended instead of starting: {status:?}");
     }
 
-    /// The processor time it has used.
+    /// The processor time it has used, in user space and in the kernel.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-        let fields: Vec<_> = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .collect();
-        // utime and stime, in ticks of a hundredth of a second (proc(5)).
-        let ticks: u64 = fields[11..13]
-            .iter()
-            .map(|ticks| ticks.parse::<u64>().unwrap())
-            .sum();
-        Duration::from_millis(ticks * 10)
+        let clock = clock_getcpuclockid(self.pid()).unwrap();
+        clock_gettime(clock).unwrap().into()
+    }
+
+    /// Has it read its configuration again.
+    pub(crate) fn hang_up(&self) {
+        nix::sys::signal::kill(self.pid(), nix::sys::signal::Signal::SIGHUP).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.id().try_into().unwrap())
     }
 
     /// The memory it has in use, in KiB.
@@ -103,6 +111,16 @@ impl Drop for Callboard {
     }
 }
 
+/// Which callboard is measured: the one that `CALLBOARD_BIN` names, or the one built with the bench.
+pub(crate) fn program() -> PathBuf {
+    let named = env::var_os("CALLBOARD_BIN").map(PathBuf::from);
+    // It runs in another folder.
+    named.map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_callboard")),
+        |path| fs::canonicalize(&path).unwrap_or(path),
+    )
+}
+
 /// A request of HTTP/1.1.
 pub(crate) fn request(method: &str, path: &str, body: &str) -> String {
     let length = body.len();
@@ -111,6 +129,7 @@ pub(crate) fn request(method: &str, path: &str, body: &str) -> String {
 
 /// One kept connection, one exchange at a time.
 pub(crate) struct Connection {
+    address: SocketAddr,
     stream: TcpStream,
     received: Vec<u8>,
 }
@@ -120,9 +139,15 @@ impl Connection {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
+            address,
             stream,
             received: Vec::new(),
         }
+    }
+
+    /// The last answer.
+    pub(crate) fn answer(&self) -> String {
+        String::from_utf8_lossy(&self.received).into_owned()
     }
 
     /// Sends a request and gives the answer's body.
@@ -134,13 +159,37 @@ impl Connection {
 
     /// Sends a request and gives the status once the whole answer is here.
     pub(crate) async fn exchange(&mut self, request: &str) -> u16 {
-        self.stream.write_all(request.as_bytes()).await.unwrap();
+        let status = self.try_exchange(request).await;
+        status.expect("callboard closed the connection")
+    }
+
+    /// Sends a request until it is answered with 200, with a pause in between.
+    pub(crate) async fn until_served(&mut self, request: &str, pause: Duration) {
+        while self.exchange_anew(request).await != Some(200) {
+            sleep(pause).await;
+        }
+    }
+
+    /// The same once; there is another connection afterwards if callboard closed this one.
+    pub(crate) async fn exchange_anew(&mut self, request: &str) -> Option<u16> {
+        let status = self.try_exchange(request).await;
+        if status.is_none() {
+            *self = Self::open(self.address).await;
+        }
+        status
+    }
+
+    /// Nothing if the connection is closed before the answer's end.
+    async fn try_exchange(&mut self, request: &str) -> Option<u16> {
+        self.stream.write_all(request.as_bytes()).await.ok()?;
         self.received.clear();
         loop {
-            let count = self.stream.read_buf(&mut self.received).await.unwrap();
-            assert!(count > 0, "callboard closed the connection");
+            let count = self.stream.read_buf(&mut self.received).await.ok()?;
+            if count == 0 {
+                return None;
+            }
             if let Some(status) = complete(&self.received) {
-                return status;
+                return Some(status);
             }
         }
     }
