@@ -23,13 +23,22 @@ run: build ## Builds what is needed and runs callboard: clients on :8080, servic
 build: setup ## Builds target/release/callboard
 	cargo build --release --locked --bin callboard
 
+# What `make release` has built is installed as long as no source is newer.
+RELEASE_BIN := target/release-pgo/callboard
+RELEASE_IS_CURRENT = $(and $(wildcard $(RELEASE_BIN)),$(if $(shell find src Cargo.toml Cargo.lock -newer $(RELEASE_BIN)),,yes))
+INSTALLED_BIN = $(if $(RELEASE_IS_CURRENT),$(RELEASE_BIN),target/release/callboard)
+
+.PHONY: release
+release: ## Builds target/release-pgo/callboard, optimised as a whole and for the load of make bench; takes long
+	@scripts/release.sh
+
 .PHONY: install
-install: build ## Installs callboard with its manual pages and completions below PREFIX (/usr/local)
-	install -D target/release/callboard "$(DESTDIR)$(PREFIX)/bin/callboard"
-	target/release/callboard man --dir "$(DESTDIR)$(PREFIX)/share/man/man1" >/dev/null
-	target/release/callboard completions bash | install -Dm644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/callboard"
-	target/release/callboard completions zsh | install -Dm644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_callboard"
-	target/release/callboard completions fish | install -Dm644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/callboard.fish"
+install: $(if $(RELEASE_IS_CURRENT),,build) ## Installs callboard with its manual pages and completions below PREFIX (/usr/local)
+	install -D $(INSTALLED_BIN) "$(DESTDIR)$(PREFIX)/bin/callboard"
+	$(INSTALLED_BIN) man --dir "$(DESTDIR)$(PREFIX)/share/man/man1" >/dev/null
+	$(INSTALLED_BIN) completions bash | install -Dm644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/bash-completion/completions/callboard"
+	$(INSTALLED_BIN) completions zsh | install -Dm644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_callboard"
+	$(INSTALLED_BIN) completions fish | install -Dm644 /dev/stdin "$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/callboard.fish"
 
 .PHONY: demo
 demo: setup ## Shows requests spreading over services that join, leave and get killed
@@ -101,10 +110,10 @@ prove: build ## Replaces, kills and hangs instances under load and counts what c
 	target/release/callboard prove deploy
 
 .PHONY: bench
-bench: build ## Sets callboard beside other proxies, measures its control plane and its growth, then bench-parts
+bench: release ## Sets callboard beside other proxies, measures its control plane and its growth, then bench-parts
 	@scripts/bench-peers.sh
-	cargo build --release --locked --example bare
-	cargo bench --locked --bench peers --bench control --bench growth -- --write-readme
+	cargo build --release --locked --bin callboard --example bare
+	CALLBOARD_BIN=$(RELEASE_BIN) cargo bench --locked --bench peers --bench control --bench growth -- --write-readme
 	$(MAKE) bench-parts
 
 .PHONY: bench-parts
