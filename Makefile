@@ -118,6 +118,7 @@ bench: release ## Sets callboard beside other proxies, measures its control plan
 
 .PHONY: bench-parts
 bench-parts: setup ## Measures picks, the registry, protocols, telemetry and WebSockets
+	@command -v h2load >/dev/null || scripts/setup.sh --package nghttp2-client || true
 	cargo bench --locked $(patsubst benches/%.rs,--bench %,$(wildcard benches/*.rs))
 
 .PHONY: peers
