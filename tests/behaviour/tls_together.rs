@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use h2::Reason;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -201,8 +202,15 @@ async fn a_unix_socket_has_tls_and_keeps_it_over_an_upgrade() {
     let also = format!(", \"unix:{}\"", second.display());
     callboard.rewrite_raw(&over_unix(&path, &authority, &also));
     let mut old = tokio::task::block_in_place(|| callboard.upgrade());
-    let client = connect().await;
-    assert_eq!(echo(&client.get("/web/a").await.unwrap())["id"], "web-1");
+    // What the process before has still accepted it may close before it is used: clients connect again.
+    let reply = eventually("a request is served", || async {
+        match connect().await.get("/web/a").await {
+            Err(error) if error.reason() == Some(Reason::NO_ERROR) => None,
+            reply => Some(reply.unwrap()),
+        }
+    })
+    .await;
+    assert_eq!(echo(&reply)["id"], "web-1");
     web.release(1);
     assert_eq!(held.await.unwrap().unwrap().status, 200);
     eventually("the process before has left", || {
