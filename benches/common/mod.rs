@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a bench that cannot start may stop")]
 
 pub(crate) mod lanes;
+pub(crate) mod listener;
 pub(crate) mod process;
 pub(crate) mod upstream;
 

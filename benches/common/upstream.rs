@@ -1,4 +1,4 @@
-//! A little instance: one listener on all loopback addresses, in this process.
+//! A little instance: a listener in this process.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,7 +9,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
+
+use super::listener;
 
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhere\n";
@@ -19,21 +21,7 @@ const BUFFER: usize = 2 << 10;
 
 /// Answers every request without a body for as long as the runtime lives, on the port that is returned.
 pub(crate) async fn serve() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        loop {
-            // Out of files, say: those that are open go on.
-            let Ok((stream, peer)) = listener.accept().await else {
-                tokio::task::yield_now().await;
-                continue;
-            };
-            if peer.ip().is_loopback() {
-                tokio::spawn(answer(stream));
-            }
-        }
-    });
-    port
+    listener::serve(answer).await
 }
 
 /// Another address of the listener for every number below 16 million.
@@ -45,7 +33,6 @@ pub(crate) fn address(number: usize, port: u16) -> SocketAddr {
 
 /// Whoever leaves, or says what nobody should, is answered no more.
 async fn answer(mut stream: TcpStream) -> Option<()> {
-    stream.set_nodelay(true).ok()?;
     let mut buffer = [0; BUFFER];
     let mut filled = 0;
     loop {

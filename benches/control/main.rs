@@ -18,6 +18,8 @@ mod documented;
 mod heartbeats;
 #[path = "../common/lanes.rs"]
 mod lanes;
+#[path = "../common/listener.rs"]
+mod listener;
 #[path = "../common/machine.rs"]
 mod machine;
 mod memory;

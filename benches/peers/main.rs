@@ -16,6 +16,8 @@
 )]
 
 mod certificate;
+#[path = "../common/listener.rs"]
+mod listener;
 mod load;
 #[path = "../common/machine.rs"]
 mod machine;

@@ -1,11 +1,10 @@
-//! What the proxies have behind them: one listener on all loopback addresses, in this process.
-
-use std::net::Ipv4Addr;
+//! What the proxies have behind them: a listener in this process.
 
 use memchr::memmem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
+use crate::listener;
 use crate::load::websocket::{self, ACCEPTED};
 use crate::workload::{LARGE, SMALL};
 
@@ -14,22 +13,7 @@ const BUFFER: usize = 32 << 10;
 
 /// Answers for as long as the runtime lives, on the port that is returned.
 pub(crate) async fn serve() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        loop {
-            // Out of files, say: those that are open go on.
-            let Ok((stream, peer)) = listener.accept().await else {
-                tokio::task::yield_now().await;
-                continue;
-            };
-            if peer.ip().is_loopback() {
-                stream.set_nodelay(true).unwrap();
-                tokio::spawn(answer(stream));
-            }
-        }
-    });
-    port
+    listener::serve(answer).await
 }
 
 /// Answers one request after the other, until the connection ends or says what nobody should.
